@@ -72,7 +72,7 @@ class DataError(GatewayError):
 
 
 class CarryError(GatewayError):
-    """A verdict that could not be carried out: an exit or relay that is down, refuses or is unknown.
+    """A verdict that could not be carried out: its exit or relay is down, refuses or is unknown.
 
     Whoever catches it blocks.
     """

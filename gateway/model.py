@@ -210,7 +210,7 @@ class Content:
     traffic: Traffic | None = None
     """None: these bytes do not tell (an encrypted datagram, an unknown protocol): undetermined."""
     plaintext: tuple[Identifier, ...] | None = None
-    """By offset.  None: nobody can tell (unknown protocol): undetermined.  (): looked, found none."""
+    """By offset.  ():  looked, found none.  None: nobody can tell (unknown protocol)."""
     names: tuple[str, ...] = ()
     """Host names that the bytes carry (SNI, Host, DNS question): lower case, no final dot."""
 
