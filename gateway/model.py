@@ -274,6 +274,8 @@ class Facts:
     """None: no payload was seen yet (a TCP flow before its first bytes)."""
     names: tuple[str, ...] = ()
     """The names the client asked for or its payload carries: lower case, no final dot."""
+    embedded: tuple[bytes, ...] = ()
+    """Addresses spelled inside the destination address (6to4, NAT64): they are judged with it."""
 
 
 @dataclass(frozen=True, slots=True)

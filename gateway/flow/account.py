@@ -1,0 +1,99 @@
+"""The account of a decision.  Owns: facts, verdict and considered rules → the JSON object that
+`explain`, `audit` and the decision log share.  Knows: the faces in docs/architecture.md.
+Never: payload octets, keys, the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gateway.flow.epoch import Epoch
+from gateway.model import Content, Evidence, Facts, Verdict
+from gateway.policy import Considered, word
+
+Account = dict[str, Any]
+"""A JSON object; see docs/architecture.md, Faces."""
+
+
+def account_of(epoch: Epoch, facts: Facts) -> Account:
+    """Judge facts, and give the whole account with evidence and every rule considered."""
+    verdict, considered = epoch.explain(facts)
+    return {
+        "flow": str(facts.key),
+        "facts": facts_account(epoch, facts, epoch.atlas.evidence(facts.key.destination.address)),
+        "verdict": verdict_account(verdict),
+        "considered": considered_account(considered),
+    }
+
+
+def facts_account(epoch: Epoch, facts: Facts, evidence: Iterable[Evidence]) -> Account:
+    """Give what is known of a flow."""
+    jurisdictions = epoch.policy.jurisdictions_of(facts)
+    return {
+        **content_account(facts.content),
+        "names": list(facts.names),
+        "to": {
+            "address": facts.key.destination.host,
+            "jurisdictions": sorted(jurisdictions.members),
+            "evidence": [evidence_account(one) for one in evidence],
+            "undetermined": sorted(jurisdictions.undetermined),
+            "doubts": list(facts.place.doubts),
+        },
+    }
+
+
+def content_account(content: Content | None) -> Account:
+    """Give what a payload is; null is "not told": no payload, or bytes that do not tell."""
+    if content is None:
+        return {"protocol": None, "message": None, "traffic": None, "plaintext": None}
+    found = content.plaintext
+    return {
+        "protocol": str(content.protocol),
+        "message": content.message or None,
+        "traffic": None if content.traffic is None else str(content.traffic),
+        "plaintext": None
+        if found is None
+        else [{"kind": str(one.kind), "offset": one.offset, "length": one.length} for one in found],
+    }
+
+
+def evidence_account(evidence: Evidence) -> Mapping[str, str | bool]:
+    """Give one source's word; `stale` only where it is."""
+    words: dict[str, str | bool] = {
+        "axis": str(evidence.axis),
+        "value": evidence.value,
+        "source": evidence.source,
+        "built": evidence.built,
+        "prefix": evidence.prefix,
+    }
+    return {**words, "stale": True} if evidence.stale else words
+
+
+def verdict_account(verdict: Verdict) -> Account:
+    """Give a verdict; `settled` only where the payload can still change it, `would` where a rule
+    in shadow mode would have given another."""
+    account: Account = {
+        "action": str(verdict.action),
+        "target": verdict.target,
+        "rule": verdict.rule,
+        "reason": verdict.reason,
+        "mode": str(verdict.mode),
+        "epoch": verdict.epoch,
+    }
+    if not verdict.settled:
+        account["settled"] = False
+    if verdict.would is not None:
+        account["would"] = verdict_account(verdict.would)
+    return account
+
+
+def considered_account(considered: Iterable[Considered]) -> list[Account]:
+    """Give the rules that were looked at; `result` is true, false or "undetermined"."""
+    return [
+        {
+            "rule": one.rule,
+            "result": word(one.result) if one.result is None else one.result,
+            "why": one.why,
+        }
+        for one in considered
+    ]

@@ -1,0 +1,197 @@
+"""The flow table.  Owns: what was decided for each flow, and how long that is remembered.
+Knows: RFC 4787 (mapping timeouts), wire's signatures.  Never: sockets; the clock is handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gateway.flow.epoch import Epoch
+from gateway.model import Action, Facts, FlowKey, Verdict
+from gateway.wire import signature, wants_more
+
+
+@dataclass(frozen=True, slots=True)
+class FlowLimits:
+    """Bounds of the flow table."""
+
+    max_flows: int = 65_536
+    """Above it new flows are blocked, unlogged but counted."""
+    max_flows_per_client: int = 4_096
+    """For one client address, so that one client's flood does not shut out the others."""
+    idle_timeout_s: float = 300.0
+    """RFC 4787 REQ-5 asks for at least 120 s and recommends 300."""
+
+
+@dataclass(slots=True)
+class Judged:
+    """One decision and what went under it."""
+
+    facts: Facts
+    verdict: Verdict
+    packets: int = 0
+    octets: int = 0
+
+
+@dataclass(slots=True)
+class Flow:
+    """One flow that was judged."""
+
+    key: FlowKey
+    epoch: int
+    first: Judged
+    last_s: float
+    """When its last packet was seen, by the table's clock."""
+    by_signature: dict[int, Judged] = field(default_factory=dict)
+    """Decisions for datagrams whose signature asks for a look of their own."""
+
+    def decisions(self) -> Iterator[Judged]:
+        """Give the decisions, the first datagram's first."""
+        yield self.first
+        yield from (judged for judged in self.by_signature.values() if judged is not self.first)
+
+
+class Observer(Protocol):
+    """Who is told what the table does."""
+
+    def decided(self, epoch: Epoch, judged: Judged, payload: bytes | None) -> bool:
+        """A flow, or a signature within it, was judged.  The payload must not be kept.
+
+        Returns: False if the decision had to be written down and could not be: it is then a block.
+        """
+
+    def ended(self, flow: Flow) -> None:
+        """A flow was forgotten."""
+
+    def refused(self, key: FlowKey, reason: str) -> None:
+        """A new flow met a bound and was blocked unjudged."""
+
+
+class FlowTable:
+    """Judges each flow once, and again those of its datagrams whose signature says so."""
+
+    def __init__(
+        self, epoch: Epoch, clock: Callable[[], float], limits: FlowLimits, observer: Observer
+    ) -> None:
+        self._epoch = epoch
+        self._clock = clock
+        self._limits = limits
+        self._observer = observer
+        self._flows: dict[FlowKey, Flow] = {}
+        self._by_client: dict[bytes, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._flows)
+
+    def flows(self) -> Iterator[Flow]:
+        """Give the flows that are remembered now."""
+        return iter(tuple(self._flows.values()))
+
+    @property
+    def epoch(self) -> Epoch:
+        """The policy in force."""
+        return self._epoch
+
+    def adopt(self, epoch: Epoch) -> None:
+        """Put another policy into force: every flow is judged anew with its next packet."""
+        self._epoch = epoch
+
+    def judge(self, key: FlowKey, payload: bytes | None, names: tuple[str, ...] = ()) -> Verdict:
+        """Give the verdict for one packet of a flow.
+
+        Args:    payload: a datagram; of a TCP flow its first octets, or None before it has any.
+                 names: what the client asked for, if it asked by name.
+        """
+        flow = self._flows.get(key)
+        if flow is None:
+            return self._admit(key, payload, names)
+        flow.last_s = self._clock()
+        judged = flow.first
+        known = judged.facts.names
+        if (
+            flow.epoch != self._epoch.number
+            or not judged.verdict.settled
+            or (names and not set(names).issubset(known))
+        ):
+            return self._judge_again(flow, payload, names)
+        if payload is not None:
+            which = signature(payload)
+            if which is not None:
+                judged = flow.by_signature.get(which) or self._look(flow, which, payload, names)
+            judged.packets += 1
+            judged.octets += len(payload)
+        return judged.verdict
+
+    def wants_more(self, first: bytes) -> bool:
+        """Say whether a stream's first octets are too few to be recognised."""
+        return wants_more(first)
+
+    def forget(self, key: FlowKey) -> None:
+        """Let a flow go; its next packet is a new flow's."""
+        flow = self._flows.pop(key, None)
+        if flow is None:
+            return
+        left = self._by_client[key.client.address] - 1
+        if left:
+            self._by_client[key.client.address] = left
+        else:
+            del self._by_client[key.client.address]
+        self._observer.ended(flow)
+
+    def expire(self) -> None:
+        """Let the flows go that were idle for too long; call it every few seconds."""
+        oldest_s = self._clock() - self._limits.idle_timeout_s
+        for key in [key for key, flow in self._flows.items() if flow.last_s < oldest_s]:
+            self.forget(key)
+
+    def _admit(self, key: FlowKey, payload: bytes | None, names: tuple[str, ...]) -> Verdict:
+        client = key.client.address
+        count = self._by_client.get(client, 0)
+        if len(self._flows) >= self._limits.max_flows:
+            return self._refuse(key, "the flow table is full")
+        if count >= self._limits.max_flows_per_client:
+            return self._refuse(key, "the client has too many flows")
+        judged = self._judge(key, payload, names)
+        flow = Flow(key, self._epoch.number, judged, self._clock())
+        self._by_client[client] = count + 1
+        self._flows[key] = flow
+        _note_signature(flow, payload)
+        return judged.verdict
+
+    def _refuse(self, key: FlowKey, reason: str) -> Verdict:
+        self._observer.refused(key, reason)
+        return Verdict(Action.BLOCK, "flow-limit", reason, epoch=self._epoch.number)
+
+    def _judge_again(self, flow: Flow, payload: bytes | None, names: tuple[str, ...]) -> Verdict:
+        judged = self._judge(flow.key, payload, names)
+        flow.epoch = self._epoch.number
+        flow.by_signature.clear()
+        flow.first = judged
+        _note_signature(flow, payload)
+        return judged.verdict
+
+    def _look(self, flow: Flow, which: int, payload: bytes, names: tuple[str, ...]) -> Judged:
+        """Judge a datagram of a known flow by its own content."""
+        judged = self._judge(flow.key, payload, names)
+        judged.packets = judged.octets = 0
+        flow.by_signature[which] = judged
+        return judged
+
+    def _judge(self, key: FlowKey, payload: bytes | None, names: tuple[str, ...]) -> Judged:
+        facts = self._epoch.facts(key, payload, names)
+        judged = Judged(facts, self._epoch.judge(facts))
+        if payload is not None:
+            judged.packets, judged.octets = 1, len(payload)
+        if not self._observer.decided(self._epoch, judged, payload):
+            reason = "evidence is required and cannot be written"
+            number = self._epoch.number
+            judged.verdict = Verdict(Action.BLOCK, "evidence-required", reason, epoch=number)
+        return judged
+
+
+def _note_signature(flow: Flow, payload: bytes | None) -> None:
+    """Remember that the first datagram's verdict is that of its signature too."""
+    which = None if payload is None else signature(payload)
+    if which is not None:
+        flow.by_signature[which] = flow.first

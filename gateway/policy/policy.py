@@ -1,0 +1,151 @@
+"""The policy.  Owns: facts → verdict, by the first rule that matches.
+Knows: three-valued conditions.  Never: files, addresses' evidence, payloads."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from gateway.errors import Problem
+from gateway.model import Action, Facts, Jurisdictions, Mode, Place, Verdict
+from gateway.policy.case import Case
+from gateway.policy.jurisdiction import Jurisdiction
+from gateway.policy.rule import Rule
+from gateway.policy.subject import Subject
+from gateway.policy.truth import Truth
+
+# Places are shared by all addresses with the same evidence; the bundled data has some 200,000.
+_MAX_REMEMBERED = 262_144
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """One rule that was looked at for a flow."""
+
+    rule: str
+    result: Truth
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy, compiled: a frozen value, but for what it remembers of places."""
+
+    name: str
+    revision: str
+    """A short hash of the file's text."""
+    rules: tuple[Rule, ...]
+    default: Verdict
+    default_place: Problem
+    mode: Mode
+    jurisdictions: Mapping[str, Jurisdiction]
+    cases: tuple[Case, ...]
+    warnings: tuple[Problem, ...]
+    next_expiry: datetime.date | None
+    """The first day on which a rule that matches now no longer will; None: never."""
+    _by_place: dict[Place, dict[str, Truth]] = field(default_factory=dict, compare=False)
+
+    def at_epoch(self, epoch: int) -> Policy:
+        """Give the same policy, whose verdicts carry an epoch."""
+        rules = (replace(rule, verdict=replace(rule.verdict, epoch=epoch)) for rule in self.rules)
+        return replace(
+            self, rules=tuple(rules), default=replace(self.default, epoch=epoch), _by_place={}
+        )
+
+    def targets(self) -> Iterable[tuple[Verdict, Problem]]:
+        """Give the verdict and the place of each reroute and wrap, the default too."""
+        for rule in self.rules:
+            if rule.verdict.target is not None:
+                yield rule.verdict, rule.place
+        if self.default.target is not None:
+            yield self.default, self.default_place
+
+    def judge(self, facts: Facts) -> Verdict:
+        """Give the verdict on a flow."""
+        return self._judge(self._subject(facts), None)
+
+    def explain(self, facts: Facts) -> tuple[Verdict, tuple[Considered, ...]]:
+        """Give the verdict on a flow, and each rule that was considered for it."""
+        considered: list[Considered] = []
+        verdict = self._judge(self._subject(facts), considered)
+        return verdict, tuple(considered)
+
+    def jurisdictions_of(self, facts: Facts) -> Jurisdictions:
+        """Give the named sets that the destination belongs to, or may."""
+        subject = self._subject(facts)
+        truths = {name: subject.member(name) for name in self.jurisdictions}
+        return Jurisdictions(
+            members=frozenset(name for name, truth in truths.items() if truth is True),
+            undetermined=frozenset(name for name, truth in truths.items() if truth is None),
+        )
+
+    def _judge(self, subject: Subject, considered: list[Considered] | None) -> Verdict:
+        client = subject.facts.key.client
+        verdict, would = self.default, None
+        for rule in self.rules:
+            truth = rule.holds(subject)
+            if considered is not None:
+                considered.append(Considered(rule.id, truth, rule.why(subject)))
+            if not rule.matches(truth):
+                continue
+            if rule.shadow_percent and rule.watches(client):
+                would = would or rule.verdict
+                continue
+            verdict = rule.verdict if truth else _doubted(rule, subject)
+            break
+        if would is not None:
+            verdict = replace(verdict, would=would)
+        if subject.facts.content is None and not self._settled(subject, verdict):
+            verdict = replace(verdict, settled=False)
+        if self.mode is Mode.SHADOW:
+            return _shadowed(verdict)
+        return verdict
+
+    def _settled(self, subject: Subject, verdict: Verdict) -> bool:
+        """Say whether no payload could lead to another action than the verdict's."""
+        outcome = (verdict.action, verdict.target)
+        for rule in self.rules:
+            if rule.shadow_percent and rule.watches(subject.facts.key.client):
+                continue
+            if rule.could_match(subject):
+                if (rule.verdict.action, rule.verdict.target) != outcome:
+                    return False
+                if not rule.condition.possible(subject, False) and rule.holds(subject) is True:
+                    return True
+        return (self.default.action, self.default.target) == outcome
+
+    def _subject(self, facts: Facts) -> Subject:
+        place = facts.place
+        truths = self._by_place.get(place)
+        if truths is None:
+            if len(self._by_place) >= _MAX_REMEMBERED:
+                self._by_place.clear()
+            truths = {
+                name: one.holds_by_evidence(place) for name, one in self.jurisdictions.items()
+            }
+            self._by_place[place] = truths
+        listed = {
+            name: one.holds(facts)
+            for name, one in self.jurisdictions.items()
+            if one.networks or one.exceptions
+        }
+        return Subject(facts, {**truths, **listed} if listed else truths, self.jurisdictions)
+
+
+def _doubted(rule: Rule, subject: Subject) -> Verdict:
+    """A block that rests on doubt says so in its reason."""
+    reason = f"{rule.verdict.reason} (undetermined: {rule.why(subject)})"
+    return replace(rule.verdict, reason=reason)
+
+
+def _shadowed(verdict: Verdict) -> Verdict:
+    """In a shadow policy everything is allowed, and what would have been is written down."""
+    return Verdict(
+        action=Action.ALLOW,
+        rule=verdict.rule,
+        reason="the policy is in shadow mode",
+        mode=Mode.SHADOW,
+        epoch=verdict.epoch,
+        would=verdict,
+    )

@@ -1,0 +1,78 @@
+"""One rule.  Owns: when it matches, given what is undetermined and what rests on names.
+Knows: the doctrine "doubt blocks".  Never: the order of rules."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from dataclasses import dataclass, replace
+
+from gateway.errors import Problem
+from gateway.model import Action, Endpoint, Verdict
+from gateway.policy.conditions import Condition
+from gateway.policy.subject import Subject
+from gateway.policy.truth import Truth, every, some
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule, compiled."""
+
+    condition: Condition
+    verdict: Verdict
+    """What it gives where it matches."""
+    uses_names: bool
+    """Whether a name can change what its condition says."""
+    shadow_percent: float
+    """Share of the clients for which it only watches: 0 enforces, 100 shadows."""
+    owner: str
+    expires: datetime.date | None
+    expired: bool
+    place: Problem
+    """Where the rule stands in its file, for whoever has something to say about it."""
+
+    @property
+    def id(self) -> str:
+        """The rule's name in its policy."""
+        return self.verdict.rule
+
+    def holds(self, subject: Subject) -> Truth:
+        """Say whether the condition holds.
+
+        A name that a client sends is evidence for blocking and never for allowing.  So the
+        condition is tested with names and without, and a block takes whichever of the two holds,
+        an allow only what both agree on.
+        """
+        if self.expired and self.verdict.action is not Action.BLOCK:
+            return False
+        with_names = self.condition.test(subject)
+        if not self.uses_names or self.verdict.action in (Action.WRAP, Action.REROUTE):
+            return with_names
+        without = self.condition.test(replace(subject, with_names=False))
+        if self.verdict.action is Action.BLOCK:
+            return some((with_names, without))
+        return every((with_names, without))
+
+    def matches(self, truth: Truth) -> bool:
+        """Say whether the rule decides: a block on true or undetermined, all others on true."""
+        return truth is True or (truth is None and self.verdict.action is Action.BLOCK)
+
+    def could_match(self, subject: Subject) -> bool:
+        """Say whether the rule matches, or could once the payload is seen."""
+        return self.matches(self.holds(subject)) or self.condition.possible(subject, True)
+
+    def watches(self, client: Endpoint) -> bool:
+        """Say whether the rule is in shadow for this client; the same client, the same answer."""
+        if self.shadow_percent <= 0 or self.shadow_percent >= 100:
+            return self.shadow_percent >= 100
+        digest = hashlib.blake2b(client.address, digest_size=8, person=self.id.encode()[:16])
+        return int.from_bytes(digest.digest(), "big") % 10_000 < self.shadow_percent * 100
+
+    def why(self, subject: Subject) -> str:
+        """Say what `holds` rests on."""
+        words = self.condition.why(subject)
+        if self.expired:
+            words += f"; expired on {self.expires}"
+        if self.uses_names and self.holds(subject) is not self.condition.test(subject):
+            words += "; a name never counts for allowing"
+        return words

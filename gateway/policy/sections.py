@@ -1,0 +1,283 @@
+"""The shape of a policy file.  Owns: every key of the language, as pydantic sections.
+Knows: pydantic.  Never: what a policy decides; that is compiled from these in loading."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from typing import Annotated, Generic, Literal, TypeVar
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from gateway.document import Section, suggestion
+from gateway.errors import AddressError
+from gateway.model import Action, IdentifierKind, Mode, Protocol, Traffic, Transport
+from gateway.policy.countries import COMMON_ERRORS, COUNTRIES
+from gateway.policy.names import NameSet
+from gateway.policy.networks import address_range
+
+Value = TypeVar("Value")
+
+ANY = "any"
+_KINDS = (ANY, *(str(kind) for kind in IdentifierKind))
+
+
+def _country(text: str) -> str:
+    if text in COUNTRIES:
+        return text
+    upper = text.upper()
+    meant = upper if upper in COUNTRIES else COMMON_ERRORS.get(upper)
+    hint = f'; did you mean "{meant}"?' if meant else ""
+    raise ValueError(f'"{text}" is no ISO 3166-1 alpha-2 country code{hint}')
+
+
+def _network(text: str) -> str:
+    try:
+        address_range(text)
+    except AddressError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
+def _name_pattern(text: str) -> str:
+    try:
+        NameSet([text])
+    except AddressError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
+def _identifier_kind(text: str) -> str:
+    if text not in _KINDS:
+        raise ValueError(f'"{text}" is no kind of identifier{suggestion(text, _KINDS)}')
+    return text
+
+
+def _ports(given: object) -> object:
+    """Read 8000 or "4000-4030" as (first, last)."""
+    first, dash, last = str(given).partition("-")
+    try:
+        ports = (int(first), int(last if dash else first))
+    except ValueError:
+        ports = (-1, -1)
+    if isinstance(given, bool) or not 0 <= ports[0] <= ports[1] <= 65535:
+        raise ValueError(f'"{given}" is no port or range of ports such as 8000 or "4000-4030"')
+    return ports
+
+
+Country = Annotated[str, AfterValidator(_country)]
+Network = Annotated[str, AfterValidator(_network)]
+NamePattern = Annotated[str, AfterValidator(_name_pattern)]
+PlaintextKind = Annotated[str, AfterValidator(_identifier_kind)]
+PortRange = Annotated[tuple[int, int], BeforeValidator(_ports)]
+Asn = Annotated[int, Field(ge=0, le=4294967295, strict=True)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
+
+
+def _as_list(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
+class ChoiceOf(Section, Generic[Value]):
+    """A value, a list of values (any of them), or {not: …} of either."""
+
+    values: Annotated[tuple[Value, ...], Field(min_length=1)]
+    negated: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, given: object) -> object:
+        if isinstance(given, dict):
+            if set(given) != {"not"}:
+                raise ValueError("expected a value, a list of values, or {not: …}")
+            return {"values": _as_list(given["not"]), "negated": True}
+        return {"values": _as_list(given)}
+
+
+class When(Section):
+    """Conditions; all that are given must hold.  None given: holds for everything."""
+
+    traffic: ChoiceOf[Traffic] | None = None
+    """What the flow is for.  Omitted: any.  Example: [ping, telemetry]."""
+    protocol: ChoiceOf[Protocol] | None = None
+    """What it speaks.  Omitted: any.  Example: agora."""
+    transport: ChoiceOf[Transport] | None = None
+    """udp or tcp.  Omitted: both."""
+    to: ChoiceOf[str] | None = None
+    """Jurisdictions of the destination.  Omitted: anywhere.  Example: {not: mainland-china}."""
+    from_: ChoiceOf[str] | None = Field(default=None, alias="from")
+    """Client networks, or names of groups under `clients`.  Omitted: all clients."""
+    port: ChoiceOf[PortRange] | None = None
+    """Destination ports.  Omitted: all.  Example: [8000, "4000-4030"]."""
+    name: ChoiceOf[NamePattern] | None = None
+    """Names that the client asked for or its bytes carry; counts for blocking, never for allow."""
+    asn: ChoiceOf[Asn] | None = None
+    """Autonomous systems that announce the destination.  Omitted: all.  Example: 45102."""
+    plaintext: ChoiceOf[PlaintextKind] | None = None
+    """Kinds of identifier found in plaintext, or any.  Omitted: whether or not."""
+    any: Annotated[tuple[When, ...], Field(min_length=1)] | None = None
+    """At least one of these holds."""
+    all: Annotated[tuple[When, ...], Field(min_length=1)] | None = None
+    """Each of these holds."""
+    not_: When | None = Field(default=None, alias="not")
+    """This does not hold."""
+
+
+class Outcome(Section):
+    """An action with its target."""
+
+    action: Action
+    target: str | None = None
+
+
+def _outcome(value: object) -> object:
+    if isinstance(value, str):
+        if value in ("allow", "block"):
+            return {"action": value}
+        if value in ("reroute", "wrap"):
+            raise ValueError(f'"{value}" needs a target, such as {{{value}: us-east}}')
+        words = [str(action) for action in Action]
+        raise ValueError(f'"{value}" is no action{suggestion(value, words)}')
+    if isinstance(value, dict) and len(value) == 1:
+        action, target = next(iter(value.items()))
+        if action in ("reroute", "wrap") and isinstance(target, str) and target:
+            return {"action": action, "target": target}
+    raise ValueError("expected allow, block, {reroute: RELAY-OR-EXIT} or {wrap: EXIT | nearest}")
+
+
+Act = Annotated[Outcome, BeforeValidator(_outcome)]
+
+
+class Shadow(Section):
+    """Staged roll-out of one rule."""
+
+    percent: Annotated[float, Field(ge=0, le=100)]
+    """For this share of the clients the rule only watches; for the others it is enforced."""
+
+
+class RuleSection(Section):
+    """One rule; the first that matches decides."""
+
+    id: Name
+    when: When
+    """{} matches everything."""
+    action: Act
+    reason: str = ""
+    """Why, for the log and for the refused client's operator.  Omitted: the id stands for it."""
+    owner: str = ""
+    """Who answers for the rule.  Omitted: the policy's owner."""
+    expires: datetime.date | None = None
+    """Last day of an exception: a rule that does not block stops matching after it; a block goes
+    on, with a warning.  Omitted: never."""
+    mode: Mode = Mode.ENFORCE
+    """shadow: the rule is only written down when it matches, and the next rules decide."""
+    shadow: Shadow | None = None
+    """Shadow for a share of the clients.  Omitted: `mode` holds for all."""
+
+
+class Except(Section):
+    """What a jurisdiction leaves out."""
+
+    networks: tuple[Network, ...] = ()
+
+
+class JurisdictionSection(Section):
+    """A named set of addresses."""
+
+    location: tuple[Country, ...] = ()
+    """Countries where the machine stands.  Omitted: location is not asked."""
+    registration: tuple[Country, ...] = ()
+    """Countries of the registry record.  Omitted: registration is not asked."""
+    operator: tuple[Country, ...] = ()
+    """Countries of the network's operator.  Omitted: the operator's country is not asked."""
+    asns: tuple[Asn, ...] = ()
+    networks: tuple[Network, ...] = ()
+    names: tuple[NamePattern, ...] = ()
+    """Extra evidence for blocking, never for allowing."""
+    except_: Except = Field(default=Except(), alias="except")
+    """Networks that are not members, whatever the evidence."""
+    agreement: Literal["any", "all"] = "any"
+    """any: one source on one asked axis is enough.  all: every source on every asked axis must say
+    so, and sources that disagree leave it undetermined."""
+    owner: str = ""
+    reason: str = ""
+
+    @model_validator(mode="after")
+    def _has_members(self) -> JurisdictionSection:
+        if not (self.location or self.registration or self.operator):
+            if not (self.asns or self.networks or self.names):
+                raise ValueError("has no location, registration, operator, asns, networks or names")
+            if self.agreement == "all":
+                raise ValueError("agreement: all needs a location, registration or operator")
+        return self
+
+
+class PayloadSection(Section):
+    """The payload of a case: exactly one of these."""
+
+    hex: str | None = None
+    """Octets in hexadecimal, spaces allowed; in quotes."""
+    file: str | None = None
+    """A file beside the policy that holds the octets."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> PayloadSection:
+        if (self.hex is None) == (self.file is None):
+            raise ValueError("payload needs either hex or file")
+        if self.hex is not None:
+            try:
+                bytes.fromhex(self.hex)
+            except ValueError as error:
+                raise ValueError(f"hex: {error}") from error
+        return self
+
+
+class ExpectSection(Section):
+    """What a case must give; keys that are omitted are not compared."""
+
+    action: Action
+    rule: str | None = None
+    target: str | None = None
+
+
+class CaseSection(Section):
+    """One regression test of the rules."""
+
+    note: str = ""
+    flow: str
+    """Such as "udp 10.1.0.2:5000 > 118.190.148.38:8000"."""
+    payload: PayloadSection | None = None
+    """Omitted: a flow of which no payload was seen."""
+    traffic: Traffic | None = None
+    """The class, given instead of a payload.  Omitted: what the payload says."""
+    names: tuple[str, ...] = ()
+    """Names the client asked for."""
+    expect: ExpectSection
+
+
+class PolicySection(Section):
+    """A policy file."""
+
+    policy: Name
+    default: Act = Outcome(action=Action.BLOCK)
+    """What happens where no rule matches.  Omitted: block."""
+    mode: Mode = Mode.ENFORCE
+    """shadow: nothing is enforced, everything is allowed, and what would be is written down."""
+    owner: str = ""
+    reason: str = ""
+    jurisdictions: dict[Name, JurisdictionSection] = Field(default_factory=dict)
+    clients: dict[Name, tuple[Network, ...]] = Field(default_factory=dict)
+    """Named groups of client networks, for `from`."""
+    rules: tuple[RuleSection, ...] = ()
+    cases: tuple[CaseSection, ...] = ()
+
+
+class CasesSection(Section):
+    """A file of cases beside a policy: NAME.cases.yaml for NAME.yaml."""
+
+    cases: tuple[CaseSection, ...]
+
+
+def names_of(choice: ChoiceOf[str] | None) -> Sequence[str]:
+    """Give the values of an optional choice."""
+    return () if choice is None else choice.values
