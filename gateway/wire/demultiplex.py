@@ -1,0 +1,84 @@
+"""Which recogniser looks at which bytes.  Owns: the order in which they are asked.
+Knows: RFC 7983 and 9443 (the first octet tells), RFC 4571.  Never: what a protocol looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.model import UNKNOWN, Content, Transport
+from gateway.wire import agora, dns, dtls, http, quic, rtcp, rtp, sd_rtn, stun, tls
+
+# A stream that is still unclear then is judged as it is: Node.js and nginx allow no longer heads
+# (16 KiB and 8 KiB), and a ClientHello of several post-quantum key shares stays below too.
+MAX_FIRST_BYTES_LEN = 16 * 1024
+
+_DNS_PORTS = frozenset({53, 5353})
+
+Recogniser = Callable[[bytes], Content | None]
+
+
+def _recognisers(first_octet: int) -> tuple[Recogniser, ...]:
+    """Give who is asked about datagrams that begin so, those with the longest proof first.
+
+    DNS begins with a random id, but is read to its last octet: it comes before what is told by a
+    few bits.
+    """
+    match first_octet:
+        case 0:
+            return stun.recognise, sd_rtn.recognise, dns.recognise
+        case octet if octet < 64:
+            return stun.recognise, dtls.recognise, dns.recognise
+        case octet if octet < 80:
+            return dns.recognise, stun.channel_data
+        case octet if octet < 128:
+            return (dns.recognise,)
+        case octet if octet < 192:
+            return quic.recognise, dns.recognise, rtcp.recognise, rtp.recognise
+        case _:
+            return quic.recognise, dns.recognise
+
+
+_BY_FIRST_OCTET = tuple(_recognisers(octet) for octet in range(256))
+_STREAMS: tuple[Recogniser, ...] = (
+    tls.recognise,
+    http.recognise,
+    agora.stream,
+    stun.stream,
+    dns.stream,
+    rtp.stream,
+)
+_INCOMPLETE = (tls.incomplete, http.incomplete, agora.incomplete, stun.incomplete, dns.incomplete)
+
+
+def recognise(transport: Transport, payload: bytes, port: int = 0) -> Content:
+    """Tell what a datagram, or the first bytes of a TCP stream, are.  Never raises.
+
+    Args:    port: the destination's, 0 if unknown; a hint only, nothing depends on it but who is
+             asked first.
+    Returns: UNKNOWN for all that no recogniser is sure of.
+    """
+    if transport is not Transport.UDP:
+        return _first_of(_STREAMS, payload)
+    if port in _DNS_PORTS and (content := dns.recognise(payload)) is not None:
+        return content
+    content = agora.datagram(payload)  # its first octet is a length, so it is asked always
+    if content is not None:
+        return content
+    return _first_of(_BY_FIRST_OCTET[payload[0]], payload) if payload else UNKNOWN
+
+
+def wants_more(first_bytes: bytes) -> bool:
+    """Tell whether these first bytes of a TCP stream are a legal beginning that more bytes would
+    make clearer.  False from 16 KiB on, so whoever waits has a bound.
+    """
+    if len(first_bytes) >= MAX_FIRST_BYTES_LEN:
+        return False
+    return any(incomplete(first_bytes) for incomplete in _INCOMPLETE)
+
+
+def _first_of(recognisers: tuple[Recogniser, ...], payload: bytes) -> Content:
+    for recogniser in recognisers:
+        content = recogniser(payload)
+        if content is not None:
+            return content
+    return UNKNOWN
