@@ -1,0 +1,172 @@
+"""The tunnel to one exit.  Owns: connecting, reconnecting, saying what is wrong, opening flows.
+Knows: RFC 9298 as a client.  Never: which flow takes it, policy."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+
+from gateway.errors import CarryError
+from gateway.model import Endpoint
+from gateway.tunnel.attempt import Attempt
+from gateway.tunnel.credentials import Credentials, Transfer
+from gateway.tunnel.masque import ExitAddress, connect_udp
+from gateway.tunnel.ports import Reach
+from gateway.tunnel.reactor import DelayedCall, Reactor
+from gateway.tunnel.tcpflow import StreamEndpoint
+from gateway.tunnel.udpflow import UdpFlow
+
+_log = Logger(namespace="gateway.tunnel")
+
+_TRANSFER = Transfer()
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a tunnel waits."""
+
+    connect_s: float = 10.0
+    """For a handshake, and for the exit's answer to a TCP flow."""
+    first_retry_s: float = 0.5
+    """Before the first new attempt; each further one waits twice as long, more or less."""
+    last_retry_s: float = 30.0
+    """The longest wait between attempts, which go on for ever."""
+
+
+class Tunnel:
+    """One exit, as the gateway sees it: up or down, and flows through it while it is up."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        exit_address: ExitAddress,
+        credentials: Credentials,
+        reach: Reach,
+        *,
+        random: Random,
+        on_change: Callable[[bool, str], None] = lambda is_up, sentence: None,
+        patience: Patience = Patience(),
+        transfer: Transfer = _TRANSFER,
+    ) -> None:
+        """Prepare; nothing is dialled before start().
+
+        Args:    reach: where the exit's own address is dialled; random: for the jitter of retries;
+                 on_change: told (up, one sentence) at each change.
+        """
+        self.exit_address = exit_address
+        self._reactor = reactor
+        self._credentials = credentials
+        self._reach = reach
+        self._random = random
+        self._on_change = on_change
+        self._patience = patience
+        self._transfer = transfer
+        self._counters: Counter[str] = Counter()
+        self._attempt: Attempt | None = None
+        self._retry: DelayedCall | None = None
+        self._failures = 0
+        self._sentence = "not started"
+
+    @property
+    def up(self) -> bool:
+        """Can a flow be opened?"""
+        return self._attempt is not None and self._attempt.is_up
+
+    @property
+    def sentence(self) -> str:
+        """What was last said about it."""
+        return self._sentence
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What happened since the start: counts by name, names that never happened absent."""
+        return dict(self._counters)
+
+    def start(self) -> None:
+        """Connect, and go on for ever; errors go to the log and to on_change."""
+        if self._attempt is None and self._retry is None:
+            self._connect()
+
+    def stop(self) -> Deferred[None]:
+        """Send what waits, say goodbye, close every flow, do not come back."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        attempt, self._attempt = self._attempt, None
+        self._say(False, "stopped")
+        return succeed(None) if attempt is None else attempt.close()
+
+    def open_udp(
+        self,
+        destination: Endpoint,
+        on_datagram: Callable[[bytes], None],
+        on_closed: Callable[[str], None],
+    ) -> UdpFlow:
+        """Open a UDP flow.
+
+        Args:    on_datagram: gets each payload that comes back; on_closed: gets the reason, once,
+                 when the flow ends otherwise than by its close().
+        Raises:  CarryError: the tunnel is not up, or the exit takes no more flows.
+        """
+        session = self._usable().session
+        self._counters["udp_flows"] += 1
+        return UdpFlow(session, connect_udp(self.exit_address, destination), on_datagram, on_closed)
+
+    def stream_endpoint(self, destination: Endpoint) -> StreamEndpoint:
+        """Give the IStreamClientEndpoint of a TCP flow; its Deferred fails with CarryError."""
+        return StreamEndpoint(
+            self._reactor,
+            lambda: self._usable().session,
+            destination,
+            self.exit_address.name,
+            self._patience.connect_s,
+        )
+
+    def _usable(self) -> Attempt:
+        attempt = self._attempt
+        if attempt is None or not attempt.is_up:
+            raise CarryError(self.exit_address.name, f"the tunnel is down ({self._sentence})")
+        if not attempt.session.connection.can_open_stream:
+            raise CarryError(self.exit_address.name, "the exit takes no more flows")
+        return attempt
+
+    def _connect(self) -> None:
+        self._retry = None
+        self._counters["attempts"] += 1
+        self._attempt = Attempt(
+            self._reactor, self.exit_address, self._counters, self._came_up, self._went_down
+        )
+        self._attempt.start(
+            self._credentials, self._transfer, self._reach, self._patience.connect_s
+        )
+
+    def _came_up(self) -> None:
+        self._failures = 0
+        self._say(True, "up")
+
+    def _went_down(self, attempt: Attempt, reason: str) -> None:
+        if attempt is not self._attempt:
+            return  # stopped, or given up before
+        self._attempt = None
+        self._say(False, reason)
+        self._retry = self._reactor.callLater(self._wait_s(), self._connect)
+        self._failures += 1
+
+    def _wait_s(self) -> float:
+        # Exponential with "equal jitter", so that gateways do not come back all at once.
+        doubled = self._patience.first_retry_s * 2.0 ** min(self._failures, 16)
+        longest = min(self._patience.last_retry_s, doubled)
+        return longest * self._random.uniform(0.5, 1.0)
+
+    def _say(self, is_up: bool, sentence: str) -> None:
+        if sentence == self._sentence:
+            return  # the same failure again: said once
+        self._sentence = sentence
+        log = _log.info if is_up or sentence == "stopped" else _log.warn
+        log("exit {exit}: {sentence}", exit=self.exit_address.name, sentence=sentence)
+        self._on_change(is_up, f"exit {self.exit_address.name}: {sentence}")

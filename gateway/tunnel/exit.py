@@ -1,0 +1,177 @@
+"""The exit.  Owns: its UDP port, finding the connection that a packet is for.
+Knows: RFC 9000 (5.2 matching packets, 14.1 Initials of 1200 octets).  Never: HTTP, policy."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import cast
+
+from aioquic._buffer import Buffer
+from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
+from aioquic.quic.packet import QuicPacketType, pull_quic_header
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.error import CannotListenError, MessageLengthError
+from twisted.internet.protocol import DatagramProtocol
+from twisted.logger import Logger
+
+from gateway.errors import CarryError
+from gateway.model import Endpoint
+from gateway.tunnel.credentials import Credentials, GatewayVerifier, Transfer, configuration
+from gateway.tunnel.means import ExitLimits, Means, Sockets
+from gateway.tunnel.ports import Gate, Reach
+from gateway.tunnel.reactor import Address, DatagramTransport, Port, Reactor
+from gateway.tunnel.serving import Gateway
+
+_log = Logger(namespace="gateway.tunnel")
+
+_CID_OCTETS = 8  # ours; aioquic's default
+_MIN_ORIGINAL_CID_OCTETS = 8  # RFC 9000 section 7.2: a client's first choice has at least these
+_LONG_HEADER = 0x80
+
+_LIMITS = ExitLimits()
+_TRANSFER = Transfer()
+
+
+class Exit(DatagramProtocol):
+    """Serves CONNECT-UDP and CONNECT to gateways that show a good certificate."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        address: Endpoint,
+        credentials: Credentials,
+        gate: Gate,
+        reach: Reach,
+        *,
+        name: str = "exit",
+        gateways: Sequence[str] = (),
+        limits: ExitLimits = _LIMITS,
+        transfer: Transfer = _TRANSFER,
+    ) -> None:
+        """Prepare; nothing is opened before listen().
+
+        Args:    address: where to listen; port 0: any; gate: judges every request and datagram;
+                 reach: where destinations are really dialled; gateways: DNS names of those that
+                 are served; empty: any with a certificate of the authority.
+        """
+        self._reactor = reactor
+        self._address = address
+        self._credentials = credentials
+        self._gateway_names = tuple(gateways)
+        self._transfer = transfer
+        self._counters: Counter[str] = Counter()
+        self._means = Means(reactor, gate, reach, limits, name, self._counters, Sockets())
+        self._by_cid: dict[bytes, Gateway] = {}
+        self._cids: dict[Gateway, set[bytes]] = {}
+        self._port: Port | None = None
+
+    def listen(self) -> Endpoint:
+        """Open the port; give the endpoint that it is bound to.
+
+        Raises:  CarryError: the address is taken or not ours, or a credential cannot be used.
+        """
+        self._configuration: QuicConfiguration = configuration(self._credentials, self._transfer)
+        self._verifier = GatewayVerifier(self._credentials.ca, self._gateway_names)
+        host, port = self._address.host, self._address.port
+        try:
+            self._port = self._reactor.listenUDP(port, self, host, maxPacketSize=65536)
+        except CannotListenError as exc:
+            raise CarryError(self._means.name, f"cannot listen on {self._address}: {exc}") from exc
+        bound = cast(IPv4Address | IPv6Address, self._port.getHost())
+        endpoint = Endpoint.of(bound.host, bound.port)
+        _log.info("exit {exit} listens on {at}", exit=self._means.name, at=str(endpoint))
+        return endpoint
+
+    def stop(self) -> Deferred[None]:
+        """Say goodbye to every gateway; fires when every socket is closed."""
+        if (port := self._port) is None:
+            return succeed(None)
+        for gateway in tuple(self._cids):
+            gateway.close()
+        self._port = None
+        closed = maybeDeferred(port.stopListening)
+        return closed.addCallback(lambda _: self._means.sockets.all_closed())
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What happened since the start, by name (absent: never), and what is open now."""
+        now = {"connections": len(self._cids), "sockets": len(self._means.sockets)}
+        return {**self._counters, **now}
+
+    def datagramReceived(self, datagram: bytes, addr: Address) -> None:
+        """DatagramProtocol API."""
+        if not datagram or self._port is None:
+            self._counters["packets_malformed"] += 1
+            return
+        if datagram[0] & _LONG_HEADER:
+            gateway = self._of_long_header(datagram)
+        else:
+            gateway = self._by_cid.get(datagram[1 : 1 + _CID_OCTETS])
+            if gateway is None:
+                self._counters["packets_unknown"] += 1
+        if gateway is not None:
+            gateway.session.driver.receive(datagram, addr)
+            if not gateway.session.connection.is_started:
+                # Its first packet was not authentic: it must not hold a place.
+                self._counters["packets_malformed"] += 1
+                gateway.abandon()
+
+    def _of_long_header(self, datagram: bytes) -> Gateway | None:
+        try:
+            header = pull_quic_header(Buffer(data=datagram), _CID_OCTETS)
+        except ValueError:
+            self._counters["packets_malformed"] += 1
+            return None
+        gateway = self._by_cid.get(header.destination_cid)
+        if gateway is not None:
+            return gateway
+        if (
+            header.packet_type is not QuicPacketType.INITIAL
+            or header.version not in self._configuration.supported_versions
+            or len(header.destination_cid) < _MIN_ORIGINAL_CID_OCTETS
+        ):
+            self._counters["packets_unknown"] += 1
+        elif len(datagram) < SMALLEST_MAX_DATAGRAM_SIZE:
+            self._counters["packets_short_initial"] += 1
+        elif len(self._cids) >= self._means.limits.max_connections:
+            self._counters["connections_over_limit"] += 1
+        else:
+            return self._admit(header.destination_cid)
+        return None
+
+    def _admit(self, original_cid: bytes) -> Gateway:
+        self._counters["connections_begun"] += 1
+        gateway = Gateway(self._means, self._configuration, self._verifier, self, original_cid)
+        self._cids[gateway] = set()
+        self.cid_issued(original_cid, gateway)
+        self.cid_issued(gateway.session.connection.host_cid, gateway)
+        return gateway
+
+    # --- what a gateway tells (serving.Directory)
+
+    def transmit(self, data: bytes, address: Address) -> None:
+        """Send one packet."""
+        if self._port is None:
+            return
+        try:
+            cast(DatagramTransport, self.transport).write(data, address)
+        except (OSError, MessageLengthError):
+            self._counters["packets_unsent"] += 1  # QUIC takes it for lost
+
+    def cid_issued(self, cid: bytes, gateway: Gateway) -> None:
+        """Find a gateway by one more connection id."""
+        self._by_cid[cid] = gateway
+        self._cids[gateway].add(cid)
+
+    def cid_retired(self, cid: bytes) -> None:
+        """Find nobody by a connection id."""
+        gateway = self._by_cid.pop(cid, None)
+        if gateway is not None:
+            self._cids[gateway].discard(cid)
+
+    def left(self, gateway: Gateway) -> None:
+        """Forget a gateway."""
+        for cid in self._cids.pop(gateway, ()):
+            self._by_cid.pop(cid, None)
