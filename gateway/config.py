@@ -4,12 +4,13 @@ Knows: the shape of gateway.yaml.  Never: opening what it names; service does.""
 from __future__ import annotations
 
 import datetime
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
-from gateway.document import Document, Section, read, validate
+from gateway.document import Document, Section, parse, read, validate
 from gateway.errors import AddressError, InputError, Problem
 from gateway.model import Axis, Endpoint
 from gateway.policy.networks import AddressRange, address_range
@@ -232,12 +233,30 @@ class Config(Section):
         return self._document.problem(steps, says)
 
 
+_BUILT_IN = """\
+listeners:
+  - {kind: socks5, address: "127.0.0.1:1080"}
+  - {kind: http-connect, address: "127.0.0.1:3128"}
+"""
+
+
+def built_in(policy: Path) -> Config:
+    """Give what `gateway run` does where there is no gateway.yaml: SOCKS5 and HTTP CONNECT on
+    loopback, a policy that comes with the gateway, and no exit, so that what must be wrapped is
+    blocked."""
+    text = f"policy: {json.dumps(str(policy))}\n{_BUILT_IN}"
+    return _config(parse(text, "gateway.yaml (built in)"))
+
+
 def load(path: str | Path) -> Config:
     """Read a configuration.
 
     Raises:  InputError: with every fault of the file.
     """
-    document = read(path)
+    return _config(read(path))
+
+
+def _config(document: Document) -> Config:
     config = validate(document, Config)
     config._document = document
     problems = [*_twice(config, "relays", config.relays), *_twice(config, "exits", config.exits)]

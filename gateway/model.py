@@ -210,7 +210,8 @@ class Content:
     traffic: Traffic | None = None
     """None: these bytes do not tell (an encrypted datagram, an unknown protocol): undetermined."""
     plaintext: tuple[Identifier, ...] | None = None
-    """By offset.  ():  looked, found none.  None: nobody can tell (unknown protocol)."""
+    """By offset.  (): looked, found none.  None: it cannot be told (an unknown protocol, or a
+    message of a known one that is malformed or of an unknown kind)."""
     names: tuple[str, ...] = ()
     """Host names that the bytes carry (SNI, Host, DNS question): lower case, no final dot."""
 

@@ -30,7 +30,7 @@ class CaseResult:
 def run_cases(epoch: Epoch) -> Iterator[CaseResult]:
     """Run every case of the epoch's policy, in the file's order."""
     for case in epoch.policy.cases:
-        facts = epoch.facts(case.key, case.payload, case.names, case.traffic)
+        facts = epoch.seen(case.key, case.payload, case.names, case.traffic)
         failure = case.failure(epoch.judge(facts))
         yield CaseResult(case, failure, account_of(epoch, facts))
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.geo import embedded
 from gateway.model import Content, Evidence, Facts, FlowKey, Place, Traffic, Verdict
 from gateway.model import Protocol as Spoken
 from gateway.policy import Considered, Policy
@@ -18,9 +17,13 @@ class Atlas(Protocol):
     """What an epoch needs of geo."""
 
     revision: str
+    warnings: tuple[str, ...]
 
     def place(self, address: bytes) -> Place:
         """Give the place of an address."""
+
+    def embedded(self, address: bytes) -> tuple[bytes, ...]:
+        """Give the addresses that an address spells (6to4, NAT64)."""
 
     def evidence(self, address: bytes) -> tuple[Evidence, ...]:
         """Give each source's word on an address."""
@@ -39,28 +42,36 @@ class Epoch:
         """Put a policy and its data into force under a number."""
         return cls(number, policy.at_epoch(number), atlas)
 
-    def facts(
+    def content(self, key: FlowKey, payload: bytes) -> Content:
+        """Recognise a datagram, or a stream's first octets."""
+        return recognise(key.transport, payload, key.destination.port)
+
+    def facts(self, key: FlowKey, content: Content | None, names: tuple[str, ...] = ()) -> Facts:
+        """Gather what can be known of a flow.
+
+        Args:    content: what a payload of it is; None: nothing seen yet.
+                 names: what the client asked for; what the content names is added.
+        """
+        if content is not None and content.names:
+            names += tuple(name for name in content.names if name not in names)
+        address = key.destination.address
+        inner = self.atlas.embedded(address) if len(address) == 16 else ()
+        return Facts(key, self.atlas.place(address), content, names, inner)
+
+    def seen(
         self,
         key: FlowKey,
         payload: bytes | None,
         names: tuple[str, ...] = (),
         traffic: Traffic | None = None,
     ) -> Facts:
-        """Gather what can be known of a flow from one payload.
-
-        Args:    payload: a datagram, or a stream's first octets; None: nothing seen yet.
-                 names: what the client asked for.
-                 traffic: the class, given by a person instead of a payload.
-        """
+        """Gather facts as a person gives them: a payload, or instead of it a class of traffic."""
         content = None
         if payload is not None:
-            content = recognise(key.transport, payload, key.destination.port)
-            names += tuple(name for name in content.names if name not in names)
+            content = self.content(key, payload)
         elif traffic is not None:
             content = Content(Spoken.UNKNOWN, traffic=traffic)
-        address = key.destination.address
-        inner = embedded(address) if len(address) == 16 else ()
-        return Facts(key, self.atlas.place(address), content, names, inner)
+        return self.facts(key, content, names)
 
     def judge(self, facts: Facts) -> Verdict:
         """Give the verdict on gathered facts."""

@@ -3,13 +3,17 @@ Knows: RFC 4787 (mapping timeouts), wire's signatures.  Never: sockets; the cloc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.flow.epoch import Epoch
-from gateway.model import Action, Facts, FlowKey, Verdict
+from gateway.model import Action, Content, Facts, FlowKey, Verdict
+from gateway.model import Protocol as Spoken
 from gateway.wire import signature, wants_more
+
+# The vendor's client sends some twenty kinds of message in one flow.
+_MAX_CONTENTS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +47,13 @@ class Flow:
     first: Judged
     last_s: float
     """When its last packet was seen, by the table's clock."""
-    by_signature: dict[int, Judged] = field(default_factory=dict)
-    """Decisions for datagrams whose signature asks for a look of their own."""
+    by_content: dict[Hashable, Judged] = field(default_factory=dict)
+    """Decisions for datagrams whose signature asks for a look of their own, by what they were."""
 
     def decisions(self) -> Iterator[Judged]:
         """Give the decisions, the first datagram's first."""
         yield self.first
-        yield from (judged for judged in self.by_signature.values() if judged is not self.first)
+        yield from (judged for judged in self.by_content.values() if judged is not self.first)
 
 
 class Observer(Protocol):
@@ -116,9 +120,8 @@ class FlowTable:
         ):
             return self._judge_again(flow, payload, names)
         if payload is not None:
-            which = signature(payload)
-            if which is not None:
-                judged = flow.by_signature.get(which) or self._look(flow, which, payload, names)
+            if signature(payload) is not None:
+                judged = self._look(flow, payload, names)
             judged.packets += 1
             judged.octets += len(payload)
         return judged.verdict
@@ -156,7 +159,7 @@ class FlowTable:
         flow = Flow(key, self._epoch.number, judged, self._clock())
         self._by_client[client] = count + 1
         self._flows[key] = flow
-        _note_signature(flow, payload)
+        _remember(flow, judged)
         return judged.verdict
 
     def _refuse(self, key: FlowKey, reason: str) -> Verdict:
@@ -166,23 +169,35 @@ class FlowTable:
     def _judge_again(self, flow: Flow, payload: bytes | None, names: tuple[str, ...]) -> Verdict:
         judged = self._judge(flow.key, payload, names)
         flow.epoch = self._epoch.number
-        flow.by_signature.clear()
+        flow.by_content.clear()
         flow.first = judged
-        _note_signature(flow, payload)
+        _remember(flow, judged)
         return judged.verdict
 
-    def _look(self, flow: Flow, which: int, payload: bytes, names: tuple[str, ...]) -> Judged:
-        """Judge a datagram of a known flow by its own content."""
-        judged = self._judge(flow.key, payload, names)
-        judged.packets = judged.octets = 0
-        flow.by_signature[which] = judged
+    def _look(self, flow: Flow, payload: bytes, names: tuple[str, ...]) -> Judged:
+        """Judge a datagram of a known flow by its own content, or find what was decided for such.
+
+        What only looks like a known message, and is none, stays with the flow: its first datagram
+        was judged, and encrypted datagrams resemble anything now and then.
+        """
+        content = self._epoch.content(flow.key, payload)
+        if content.protocol is Spoken.UNKNOWN:
+            return flow.first
+        judged = flow.by_content.get(_likeness(content))
+        if judged is None:
+            judged = self._decide(self._epoch.facts(flow.key, content, names), payload)
+            _remember(flow, judged)
         return judged
 
     def _judge(self, key: FlowKey, payload: bytes | None, names: tuple[str, ...]) -> Judged:
-        facts = self._epoch.facts(key, payload, names)
-        judged = Judged(facts, self._epoch.judge(facts))
+        content = None if payload is None else self._epoch.content(key, payload)
+        judged = self._decide(self._epoch.facts(key, content, names), payload)
         if payload is not None:
             judged.packets, judged.octets = 1, len(payload)
+        return judged
+
+    def _decide(self, facts: Facts, payload: bytes | None) -> Judged:
+        judged = Judged(facts, self._epoch.judge(facts))
         if not self._observer.decided(self._epoch, judged, payload):
             reason = "evidence is required and cannot be written"
             number = self._epoch.number
@@ -190,8 +205,16 @@ class FlowTable:
         return judged
 
 
-def _note_signature(flow: Flow, payload: bytes | None) -> None:
-    """Remember that the first datagram's verdict is that of its signature too."""
-    which = None if payload is None else signature(payload)
-    if which is not None:
-        flow.by_signature[which] = flow.first
+def _likeness(content: Content) -> Hashable:
+    """Give what a policy can tell two datagrams of one flow apart by."""
+    found = content.plaintext
+    kinds = None if found is None else frozenset(one.kind for one in found)
+    return content.protocol, content.message, content.traffic, kinds, content.names
+
+
+def _remember(flow: Flow, judged: Judged) -> None:
+    """Keep a decision for datagrams of the same content; a flow of endless novelty meets a bound,
+    and is then judged datagram by datagram."""
+    content = judged.facts.content
+    if content is not None and len(flow.by_content) < _MAX_CONTENTS:
+        flow.by_content[_likeness(content)] = judged

@@ -102,7 +102,7 @@ class PlaintextHas(_Content):
         if content is None:
             return "payload not yet seen"
         if content.plaintext is None:
-            return "plaintext cannot be told in an unknown protocol"
+            return "plaintext cannot be told"
         kinds = sorted({str(identifier.kind) for identifier in content.plaintext})
         return f"plaintext {', '.join(kinds) or 'none'}"
 
@@ -134,8 +134,8 @@ class To(_Fixed):
     def possible(self, subject: Subject, truth: bool) -> bool:
         # A payload may carry a name that makes the destination a member; never one that unmakes it.
         if truth and subject.facts.content is None:
-            if any(subject.jurisdictions[name].names for name in self.names):
-                return True
+            named = any(subject.jurisdictions[name].names for name in self.names)
+            return named or self.test(subject) is True
         return self.test(subject) is truth
 
     def why(self, subject: Subject) -> str:

@@ -1,0 +1,51 @@
+"""`twist gateway --config gateway.yaml`.  Owns: the plugin's options and service.
+Knows: twisted.application.  Never: what a gateway is made of."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred
+from twisted.python import usage
+
+from gateway import config
+from gateway.core import World
+from gateway.service import Gateway
+
+
+def real_world() -> World:
+    """Give the host's own clock and chance."""
+    return World(now=lambda: datetime.now(UTC), random_octets=os.urandom)
+
+
+class Options(usage.Options):
+    """Options of `twist gateway`."""
+
+    optParameters: ClassVar = [["config", "c", "gateway.yaml", "The configuration file."]]
+
+
+class GatewayService(Service):
+    """A gateway as a Twisted service."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+
+    def startService(self) -> None:
+        """IService API."""
+        super().startService()
+        self.gateway.start()
+
+    def stopService(self) -> Deferred[object]:
+        """IService API."""
+        super().stopService()
+        return self.gateway.stop()
+
+
+def makeService(options: Options) -> IService:
+    """IServiceMaker API."""
+    from twisted.internet import reactor  # twist chose it by now
+
+    return GatewayService(Gateway(reactor, config.load(options["config"]), real_world()))

@@ -1,0 +1,164 @@
+"""gateway.evidence.decisions: one line a decision, naming nobody."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway.errors import DataError
+from gateway.evidence.decisions import DecisionLog, load_key
+from gateway.evidence.pseudonyms import Pseudonyms
+from gateway.flow.epoch import Epoch
+from gateway.flow.table import Judged
+from gateway.model import FlowKey
+from tests.support.epochs import PING, epoch
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, UTC)
+KEY = FlowKey.parse("udp 10.1.0.2:5000 > 192.0.2.1:4001")
+
+
+def judged(in_force: Epoch, payload: bytes = PING, key: FlowKey = KEY) -> Judged:
+    """Judge one datagram."""
+    facts = in_force.seen(key, payload)
+    return Judged(facts, in_force.judge(facts), 1, len(payload))
+
+
+class DecisionLogTests(SynchronousTestCase):
+    """Decisions are written whole, in order, and without what could name a person."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.epoch = epoch()
+
+    def log(self, key: bytes = b"k" * 32) -> DecisionLog:
+        log = DecisionLog(self.folder, Pseudonyms(key), lambda: NOW)
+        self.addCleanup(log.close)
+        return log
+
+    def records(self) -> list[dict[str, Any]]:
+        text = (self.folder / "decisions.jsonl").read_text()
+        return [json.loads(line) for line in text.splitlines()]
+
+    def test_record(self) -> None:
+        """A record has time, flow, facts, evidence, verdict and what was in force."""
+        self.assertTrue(self.log().write(self.epoch, judged(self.epoch), PING))
+        (record,) = self.records()
+        self.assertEqual(record["time"], "2026-11-23T12:00:00.123Z")
+        self.assertEqual(record["facts"]["message"], "PPing1_v7")
+        self.assertEqual(record["facts"]["to"]["address"], "192.0.2.1")
+        self.assertEqual(record["facts"]["to"]["evidence"][0]["value"], "US")
+        self.assertEqual(record["verdict"]["action"], "wrap")
+        self.assertEqual(record["verdict"]["epoch"], 1)
+        self.assertEqual(record["policy"], self.epoch.policy.revision)
+        self.assertEqual(record["data"], "fake")
+
+    def test_nobody_is_named(self) -> None:
+        """Neither the client's address nor an identifier is in the log, in any spelling."""
+        self.log().write(self.epoch, judged(self.epoch), PING)
+        octets = (self.folder / "decisions.jsonl").read_bytes()
+        for secret in (b"10.1.0.2", b"5000", PING[10:14], b"44332211", b"11223344", b"287454020"):
+            self.assertNotIn(secret, octets)
+
+    def test_digests(self) -> None:
+        """The same identifier and the same client have the same name, under one key only."""
+        first, other = (
+            self.log(),
+            DecisionLog(Path(self.mktemp()), Pseudonyms(b"o" * 32), lambda: NOW),
+        )
+        self.addCleanup(other.close)
+        one = first.record(self.epoch, judged(self.epoch), PING)
+        two = first.record(self.epoch, judged(self.epoch), PING)
+        three = other.record(self.epoch, judged(self.epoch), PING)
+        self.assertEqual(one["facts"]["plaintext"], two["facts"]["plaintext"])
+        self.assertEqual(one["client"], two["client"])
+        self.assertNotEqual(one["client"], three["client"])
+        digests = [found["digest"] for found in one["facts"]["plaintext"]]
+        self.assertEqual(len(set(digests)), 2)
+        others = [found["digest"] for found in three["facts"]["plaintext"]]
+        self.assertNotEqual(digests, others)
+
+    def test_appends(self) -> None:
+        """A second run goes on behind the first."""
+        for _ in range(2):
+            log = DecisionLog(self.folder, Pseudonyms(b"k" * 32), lambda: NOW)
+            log.write(self.epoch, judged(self.epoch), PING)
+            log.close()
+        self.assertEqual(len(self.records()), 2)
+
+    def test_full_disk(self) -> None:
+        """A record that cannot be written is counted, said once, and does not stop the rest."""
+        log = self.log()
+        real = log._file
+        log._file = cast(BinaryIO, _FullDisk())
+        one = judged(self.epoch)
+        self.assertEqual([log.write(self.epoch, one, PING) for _ in range(3)], [False] * 3)
+        log._file = real
+        self.assertTrue(log.write(self.epoch, one, PING))
+        self.assertEqual((log.written, log.lost, len(self.records())), (1, 3, 1))
+
+    def test_torn_record(self) -> None:
+        """A half-written record does not swallow the next one."""
+        log = self.log()
+        real = log._file
+        log._file = cast(BinaryIO, _TornDisk(real))
+        self.assertFalse(log.write(self.epoch, judged(self.epoch), PING))
+        log._file = real
+        self.assertTrue(log.write(self.epoch, judged(self.epoch), PING))
+        lines = (self.folder / "decisions.jsonl").read_text().splitlines()
+        self.assertEqual(len(lines), 2)
+        self.assertRaises(ValueError, json.loads, lines[0])
+        self.assertEqual(json.loads(lines[1])["verdict"]["rule"], "plain")
+
+    def test_no_folder(self) -> None:
+        """A folder that cannot be made is our error, with its path."""
+        blocker = Path(self.mktemp())
+        blocker.write_text("")
+        error = self.assertRaises(
+            DataError, DecisionLog, blocker / "evidence", Pseudonyms(b"k"), lambda: NOW
+        )
+        self.assertIn(str(blocker), str(error))
+
+
+class _FullDisk:
+    """A file on a full disk."""
+
+    def write(self, octets: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class _TornDisk:
+    """A file on a disk that fills up within a record."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    def write(self, octets: bytes) -> int:
+        return int(self.file.write(octets[:20]))
+
+
+class KeyTests(SynchronousTestCase):
+    """The pseudonym key is made once and kept to its owner."""
+
+    def test_made_once(self) -> None:
+        """The key is made from handed-in chance, kept, and readable by its owner only."""
+        folder = Path(self.mktemp())
+        key = load_key(folder, lambda size: b"r" * size)
+        self.assertEqual(key, b"r" * 32)
+        self.assertEqual(load_key(folder, lambda size: b"s" * size), key)
+        mode = stat.S_IMODE((folder / "pseudonym.key").stat().st_mode)
+        self.assertEqual(mode, 0o600)
+
+    def test_wrong_length(self) -> None:
+        """A key of another length is refused."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "pseudonym.key").write_bytes(b"short")
+        error = self.assertRaises(DataError, load_key, folder, os.urandom)
+        self.assertIn("has 5 octets", str(error))

@@ -1,0 +1,85 @@
+"""Epochs for tests.  Owns: an atlas of a few networks, and real payloads.
+Knows: flow's Atlas protocol.  Never: the bundled data."""
+
+from __future__ import annotations
+
+from gateway.flow.epoch import Epoch
+from gateway.flow.table import Flow, Judged
+from gateway.model import Evidence, FlowKey, Place, pack, unpack
+from tests.support.facts import AMERICA, CHINA, NOBODY, policy
+
+PING = bytes.fromhex(
+    "380001009200dec0ad0b44332211000001000000020008000000000900000000020002000000000300000000"
+    "069118000000000000000000"
+)
+"""The vendor's PPing1_v7: user 0x11223344 at 10, room 0x0BADC0DE at 6."""
+AUDIO = bytes.fromhex(
+    "2c0001009000dec0ad0b44332211fe9000001a9100010000001a910b017a0000000004010008f8f8f8f8f8f8"
+)
+STUN = bytes.fromhex("000100002112a442000102030405060708090a0b")
+"""A Binding request without attributes."""
+NOISE = bytes.fromhex("7f0203040506070809")
+"""What no recogniser knows."""
+
+PROMISE = """
+policy: promise
+jurisdictions:
+  china: {location: [CN], registration: [CN], operator: [CN], names: ["*.example.cn"]}
+rules:
+- {id: never-ping, when: {traffic: [ping, signalling, telemetry], to: china}, action: block}
+- {id: plain, when: {plaintext: any, to: {not: china}}, action: {wrap: nearest}}
+- {id: rest, when: {to: {not: china}}, action: allow}
+"""
+
+
+class FakeAtlas:
+    """192.0.2.0/24 is American, 198.51.100.0/24 Chinese, all else nobody's."""
+
+    revision = "fake"
+    warnings: tuple[str, ...] = ()
+
+    def place(self, address: bytes) -> Place:
+        """Atlas API."""
+        return {pack("192.0.2.0")[:3]: AMERICA, pack("198.51.100.0")[:3]: CHINA}.get(
+            address[:3], NOBODY
+        )
+
+    def embedded(self, address: bytes) -> tuple[bytes, ...]:
+        """Atlas API."""
+        return ()
+
+    def evidence(self, address: bytes) -> tuple[Evidence, ...]:
+        """Atlas API."""
+        return tuple(
+            Evidence(axis, value, "fake", "2026-11-01", f"{unpack(address)}/32")
+            for axis, values in self.place(address).values.items()
+            for value in values
+        )
+
+
+def epoch(text: str = PROMISE, number: int = 1) -> Epoch:
+    """Put a policy into force over the fake atlas."""
+    return Epoch.of(number, policy(text), FakeAtlas())
+
+
+class FakeObserver:
+    """Remembers what it is told; `can_write` is what it answers."""
+
+    def __init__(self) -> None:
+        self.judged: list[Judged] = []
+        self.gone: list[Flow] = []
+        self.refusals: list[str] = []
+        self.can_write = True
+
+    def decided(self, in_force: Epoch, judged: Judged, payload: bytes | None) -> bool:
+        """Observer API."""
+        self.judged.append(judged)
+        return self.can_write
+
+    def ended(self, flow: Flow) -> None:
+        """Observer API."""
+        self.gone.append(flow)
+
+    def refused(self, key: FlowKey, reason: str) -> None:
+        """Observer API."""
+        self.refusals.append(reason)

@@ -1,0 +1,161 @@
+"""gateway.config: gateway.yaml is taken whole or refused with every fault."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway import config
+from gateway.errors import InputError
+from tests.support.rows import rows
+
+SOUND = """\
+policy: policies/default.yaml
+listeners:
+  - {kind: socks5, address: "127.0.0.1:1080", users: {alice: secret}}
+  - {kind: http-connect, address: "[::1]:3128"}
+  - {kind: forward, transport: udp, address: "127.0.0.1:4001", to: "198.51.100.7:4001"}
+relays:
+  - {name: us-edge, address: "198.51.100.9:4001", jurisdiction: US}
+exits:
+  - {name: us-east, kind: masque, url: "https://exit.example/{target_host}/{target_port}/", ca: c, \
+certificate: gw.pem, key: gw.key, jurisdiction: US}
+geo:
+  sources: [bundled, {mmdb: own.mmdb, axis: location}]
+  max_age_days: 90
+  overrides:
+    - {network: 203.0.113.0/24, location: US, operator: US, reason: x, expires: 2027-06-30}
+identifiers: {patterns: []}
+evidence: {path: evidence/, required: true}
+console: {address: "127.0.0.1:8470"}
+"""
+EXIT = SOUND.split("exits:\n")[1].splitlines()[0].strip()
+
+
+def one(key: str, entry: str) -> str:
+    """Write a configuration with one entry, on line 2."""
+    return f"policy: p.yaml\n{key}: [{entry}]\n"
+
+
+@rows(
+    fault={
+        "an unknown key": ("policy: p\nlisteners: []\nexit_s: []", 3, "did you mean"),
+        "no policy": ("listeners: []", 1, 'key "policy" is missing'),
+        "an unknown kind of listener": (
+            one("listeners", '{kind: sock5, address: "127.0.0.1:1"}'),
+            2,
+            "socks5",
+        ),
+        "router mode": (one("listeners", "{kind: transparent, interface: eth1}"), 2, "not in this"),
+        "an address without a port": (
+            one("listeners", "{kind: socks5, address: 127.0.0.1}"),
+            2,
+            "endpoint such as",
+        ),
+        "a forward to nowhere": (
+            one("listeners", '{kind: forward, transport: udp, address: "127.0.0.1:1"}'),
+            2,
+            '"to" is missing',
+        ),
+        "a relay by name": (
+            one("relays", '{name: r, address: "edge.example:1"}'),
+            2,
+            "not an IPv4 or IPv6 address",
+        ),
+        "an exit url without a template": (
+            one(
+                "exits",
+                "{name: e, kind: masque, url: 'https://e:1/', ca: a, certificate: b, key: c}",
+            ),
+            2,
+            "RFC 9298",
+        ),
+        "an interface exit": (
+            one("exits", "{name: e, kind: interface, interface: wg0}"),
+            2,
+            "not in this version",
+        ),
+        "an exit called nearest": (
+            one("exits", EXIT[2:].replace("us-east", "nearest")),
+            2,
+            "a word of the policy language",
+        ),
+        "a source that nobody knows": (
+            "policy: p\ngeo: {sources: [geolite]}",
+            2,
+            "bundled",
+        ),
+        "no source": ("policy: p\ngeo: {sources: []}", 2, "at least 1"),
+        "an override that says nothing": (
+            "policy: p\ngeo: {overrides: [{network: 203.0.113.0/24, reason: x}]}",
+            2,
+            "needs location",
+        ),
+        "an override without a reason": (
+            "policy: p\ngeo: {overrides: [{network: 203.0.113.0/24, location: US}]}",
+            2,
+            '"reason" is missing',
+        ),
+        "an override of an unknown country": (
+            "policy: p\ngeo: {overrides: [{network: 203.0.113.0/24, location: XX, reason: x}]}",
+            2,
+            "no ISO 3166-1",
+        ),
+        "identifiers by value": (
+            "policy: p\nidentifiers: {user-id: {values_file: ids.txt}}",
+            2,
+            "not in this version",
+        ),
+        "a limit of nought": ("policy: p\nlimits: {max_flows: 0}", 2, "greater than or equal to 1"),
+    }
+)
+class ConfigTests(SynchronousTestCase):
+    """A configuration is sound, or each of its faults is named at its line."""
+
+    def load(self, text: str) -> config.Config:
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "gateway.yaml").write_text(text)
+        return config.load(folder / "gateway.yaml")
+
+    def check_fault(self, text: str, line: int, words: str) -> None:
+        """A fault is named at its line."""
+        error = self.assertRaises(InputError, self.load, text)
+        self.assertIn(words, str(error))
+        self.assertEqual({problem.line for problem in error.problems}, {line}, str(error))
+
+    def test_sound(self) -> None:
+        """The design's own example is read, with its paths beside the file."""
+        loaded = self.load(SOUND)
+        self.assertEqual(
+            [one.kind for one in loaded.listeners], ["socks5", "http-connect", "forward"]
+        )
+        self.assertEqual(loaded.exits[0].name, "us-east")
+        self.assertEqual(loaded.path(loaded.exits[0].key).name, "gw.key")
+        self.assertTrue(loaded.path("x").parent.samefile(loaded.path("y").parent))
+        self.assertTrue(loaded.evidence.required)
+
+    def test_defaults(self) -> None:
+        """What is left out has the documented defaults."""
+        loaded = self.load("policy: p.yaml")
+        self.assertEqual(loaded.geo.sources, ("bundled",))
+        self.assertEqual(loaded.geo.max_age_days, 120)
+        self.assertEqual(loaded.evidence.path, "evidence/")
+        self.assertFalse(loaded.evidence.required)
+
+    def test_names_twice(self) -> None:
+        """Two exits of one name are refused, and so is an exit with a relay's name."""
+        twice = SOUND.replace(f"  {EXIT}", f"  {EXIT}\n  {EXIT}")
+        error = self.assertRaises(InputError, self.load, twice)
+        self.assertIn('"us-east" stands twice', str(error))
+        error = self.assertRaises(
+            InputError, self.load, SOUND.replace("name: us-edge", "name: us-east")
+        )
+        self.assertIn("is a relay's name already", str(error))
+
+    def test_built_in(self) -> None:
+        """Without a file there is a loopback SOCKS5 and HTTP CONNECT gateway."""
+        loaded = config.built_in(Path("/p.yaml"))
+        self.assertEqual([one.kind for one in loaded.listeners], ["socks5", "http-connect"])
+        self.assertTrue(all(one.address.startswith("127.0.0.1:") for one in loaded.listeners))
