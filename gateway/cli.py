@@ -292,7 +292,8 @@ def locate(
         for doubt in one["doubts"]:
             console.print(f"  {doubt}")
         show.evidence(console, one["evidence"])
-    console.print(f"\n[dim]{geo.CREDITS}[/]")
+    for credit in sorted({source.credit for source in atlas.sources if source.credit}):
+        console.print(f"[dim]{credit}[/]")
 
 
 def _located(text: str, address: bytes, atlas: geo.Atlas, epoch: Epoch | None) -> dict[str, Any]:

@@ -13,13 +13,15 @@ from twisted.internet.interfaces import IHostResolution, IResolutionReceiver
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from gateway import listeners
-from gateway.config import Config, ForwardListener, HttpConnectListener, MasqueExit, Socks5Listener
-from gateway.config import Listener as ListenerSection
+from gateway import config as sections
+from gateway.config import Config, MasqueExit
 from gateway.core import Core, Reach, World
 from gateway.errors import AddressError, CarryError, InputError
 from gateway.flow.table import Observer
+from gateway.listeners.forward import TcpForwardListener, UdpForwardListener
+from gateway.listeners.http_connect import HttpConnectListener
 from gateway.listeners.interfaces import Carrier, Listener, Wiring
+from gateway.listeners.socks5 import Socks5Listener
 from gateway.model import Endpoint, pack
 from gateway.tunnel.client import Tunnel
 from gateway.tunnel.credentials import Credentials
@@ -258,15 +260,15 @@ def _credentials(config: Config, section: MasqueExit) -> Credentials:
     )
 
 
-def _listener(section: ListenerSection, wiring: Wiring) -> Listener:
+def _listener(section: sections.Listener, wiring: Wiring) -> Listener:
     address = Endpoint.parse(section.address)
     match section:
-        case Socks5Listener():
-            return listeners.Socks5Listener(address, wiring, section.users or None)
-        case HttpConnectListener():
-            return listeners.HttpConnectListener(address, wiring)
-        case ForwardListener(transport="udp"):
-            return listeners.UdpForwardListener(address, Endpoint.parse(section.to), wiring)
-        case ForwardListener():
-            return listeners.TcpForwardListener(address, Endpoint.parse(section.to), wiring)
+        case sections.Socks5Listener():
+            return Socks5Listener(address, wiring, section.users or None)
+        case sections.HttpConnectListener():
+            return HttpConnectListener(address, wiring)
+        case sections.ForwardListener(transport="udp"):
+            return UdpForwardListener(address, Endpoint.parse(section.to), wiring)
+        case sections.ForwardListener():
+            return TcpForwardListener(address, Endpoint.parse(section.to), wiring)
     assert_never(section)

@@ -19,7 +19,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 # zope ships no types; its marker is what makes Twisted report a half-close.
-from zope.interface import implementer  # type: ignore[import-untyped]  # see above
+from zope.interface import implementer
 
 from gateway.errors import CarryError
 from gateway.model import Action, FlowKey, Transport, Verdict

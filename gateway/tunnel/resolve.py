@@ -8,7 +8,7 @@ from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import IHostResolution, IResolutionReceiver
 
 # zope ships no types; its marker says what the class is.
-from zope.interface import implementer  # type: ignore[import-untyped]  # see above
+from zope.interface import implementer
 
 from gateway.errors import AddressError
 from gateway.model import Endpoint

@@ -18,7 +18,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 
 # zope ships no types; its marker is what makes a producer or a transport of a class.
-from zope.interface import implementer  # type: ignore[import-untyped]  # see above
+from zope.interface import implementer
 
 from gateway.model import Endpoint
 from gateway.tunnel.http3 import Session
@@ -141,14 +141,15 @@ class StreamTransport:
         self._session.stop(self._stream_id)
         self._lose(_failure(ConnectionAborted()))
 
-    def registerProducer(self, producer: Producer, streaming: bool) -> None:
+    def registerProducer(self, producer: object, streaming: bool) -> None:
         """IConsumer API, for push producers."""
         if self._producer is not None or not streaming:
             raise RuntimeError("one producer at a time, and only one that can be paused")
+        pausable = cast(Producer, producer)
         if self._is_write_over or self._is_over:
-            producer.stopProducing()
+            pausable.stopProducing()
             return
-        self._producer = producer
+        self._producer = pausable
 
     def unregisterProducer(self) -> None:
         """IConsumer API."""

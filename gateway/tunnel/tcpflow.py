@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 
 # zope ships no types; its marker says what the class is.
-from zope.interface import implementer  # type: ignore[import-untyped]  # see above
+from zope.interface import implementer
 
 from gateway.errors import CarryError
 from gateway.model import Endpoint

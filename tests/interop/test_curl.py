@@ -14,7 +14,9 @@ from twisted.web.server import Request, Site
 from gateway.listeners.http_connect import HttpConnectListener
 from gateway.listeners.socks5 import Socks5Listener
 from gateway.model import Endpoint, pack
-from tests.listeners.fakes import ALLOW, BLOCK, LOOPBACK, REAL, ListenerCase
+from tests.listeners.case import ListenerCase
+from tests.listeners.fakes import ALLOW, BLOCK, LOOPBACK
+from tests.listeners.peers import REAL
 
 CURL = shutil.which("curl")
 PAGE = b"through the gateway\n" * 5000
@@ -57,7 +59,7 @@ class CurlTests(ListenerCase):
             env={},
             reactor=cast(IReactorProcess, REAL),
         )
-        return await run
+        return cast("tuple[bytes, bytes, int]", await run)
 
     async def test_socks5_hostname(self) -> None:
         """`curl --socks5-hostname` gets the whole page, the name resolved at the gateway."""

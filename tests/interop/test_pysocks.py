@@ -11,7 +11,8 @@ from twisted.internet.threads import deferToThread
 
 from gateway.listeners.socks5 import Socks5Listener
 from gateway.model import Endpoint, pack
-from tests.listeners.fakes import ALLOW, BLOCK, LOOPBACK, ListenerCase
+from tests.listeners.case import ListenerCase
+from tests.listeners.fakes import ALLOW, BLOCK, LOOPBACK
 
 
 class _PySocks(Protocol):

@@ -9,7 +9,7 @@ from typing import cast
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocolFactory
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
-from zope.interface import implementer  # type: ignore[import-untyped]  # zope ships no types
+from zope.interface import implementer
 
 from gateway.errors import CarryError
 from gateway.model import Action, Endpoint, FlowKey, Verdict

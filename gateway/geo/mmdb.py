@@ -1,0 +1,89 @@
+"""The user's own databases.  Owns: reading one MaxMind DB file for one axis.
+Knows: maxminddb, whose reader takes every database type (geoip2's take only their own).
+Never: the bundled data, staleness, places."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import maxminddb
+
+from gateway.errors import DataError
+from gateway.model import Axis
+
+_COUNTRY = re.compile(r"[A-Z]{2}")
+
+
+class Word(NamedTuple):
+    """What a database says of one address."""
+
+    country: str = ""
+    """ISO 3166-1 alpha-2; "" if it does not say."""
+    asn: int = 0
+    """0 if it does not say."""
+    fault: str = ""
+    """A sentence, if the file is corrupt at that place."""
+
+
+class Database:
+    """One open file.
+
+    Raises:  DataError: missing, unreadable, or not of this format.
+    """
+
+    def __init__(self, path: Path, axis: Axis) -> None:
+        self.path = path
+        self.axis = axis
+        try:
+            with path.open("rb") as file:
+                self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            self._reader = maxminddb.open_database(path)
+            metadata = self._reader.metadata()
+        except (OSError, ValueError, maxminddb.InvalidDatabaseError) as exc:
+            raise DataError(str(path), str(exc), "a MaxMind DB file") from exc
+        self.name = path.name.removesuffix(".mmdb")
+        self.built = datetime.fromtimestamp(metadata.build_epoch, UTC).date().isoformat()
+        self._has_ipv6 = metadata.ip_version == 6
+
+    def word(self, address: bytes) -> Word:
+        """Look an address up.  A file that is corrupt there gives a fault, never an exception."""
+        return self.word_with_network(address)[0]
+
+    def word_with_network(self, address: bytes) -> tuple[Word, str]:
+        """Look an address up, with the network (CIDR) that the record is about."""
+        ip = ipaddress.ip_address(address)
+        if ip.version == 6 and not self._has_ipv6:
+            return Word(), str(ip)
+        try:
+            record, length = self._reader.get_with_prefix_len(ip)
+        except (ValueError, maxminddb.InvalidDatabaseError) as exc:
+            return Word(fault=f"{self.name} is corrupt ({exc})"), str(ip)
+        network = ipaddress.ip_network((address, length), strict=False)
+        return _read(record, self.axis), str(network)
+
+
+def _read(record: object, axis: Axis) -> Word:
+    if axis is Axis.LOCATION:
+        return Word(_country(record, "country"))
+    if axis is Axis.REGISTRATION:
+        return Word(_country(record, "registered_country") or _country(record, "country"))
+    return Word(asn=_asn(record) or _asn(_field(record, "traits")))
+
+
+def _country(record: object, name: str) -> str:
+    code = _field(_field(record, name), "iso_code")
+    return code if isinstance(code, str) and _COUNTRY.fullmatch(code) else ""
+
+
+def _asn(record: object) -> int:
+    number = _field(record, "autonomous_system_number")
+    return number if isinstance(number, int) and 0 < number < 1 << 32 else 0
+
+
+def _field(record: object, name: str) -> object:
+    return record.get(name) if isinstance(record, dict) else None

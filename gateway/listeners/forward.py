@@ -1,0 +1,99 @@
+"""The fixed forwards: everything that arrives goes to one destination, if the policy lets it.
+Owns: the UDP and the TCP forward.  Knows: nothing of what they carry.  Never: verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import DatagramProtocol
+
+from gateway.listeners.answers import Failing
+from gateway.listeners.door import Door
+from gateway.listeners.interfaces import Wiring
+from gateway.listeners.reactor import DatagramTransport, Port, SocketAddress
+from gateway.listeners.stream_door import ClientConnection, StreamListener
+from gateway.listeners.udp_session import Give
+from gateway.listeners.udp_sessions import UdpSessions
+from gateway.listeners.udp_ways import MAX_PACKET_LEN, send_datagram
+from gateway.model import Endpoint, Verdict
+
+
+class ForwardConnection(ClientConnection):
+    """One client's connection; it has asked by coming."""
+
+    def __init__(self, door: Door, to: Endpoint) -> None:
+        super().__init__(door)
+        self._to = to
+
+    def opened(self) -> None:
+        """ClientConnection API."""
+        self.connect_to(self._to)
+
+    def handshake(self) -> None:
+        """ClientConnection API: there is none."""
+
+    def accept(self) -> None:
+        """Answers API: the client thinks so already."""
+
+    def refuse(self, verdict: Verdict) -> None:
+        """Answers API: a reset is the only word that plain TCP has for no."""
+        self.abort()
+
+    def fail(self, why: Failing) -> None:
+        """Answers API."""
+        self.abort()
+
+
+class TcpForwardListener(StreamListener):
+    """A TCP port that stands for one destination."""
+
+    def __init__(self, address: Endpoint, to: Endpoint, wiring: Wiring) -> None:
+        super().__init__(address, wiring, lambda door: ForwardConnection(door, to))
+
+
+class UdpForwardListener(DatagramProtocol):
+    """A UDP port that stands for one destination."""
+
+    def __init__(self, address: Endpoint, to: Endpoint, wiring: Wiring) -> None:
+        self._address = address
+        self._to = (to,)
+        self._door = Door(wiring)
+        self._sessions = UdpSessions(self._door, self._giver)
+        self._port: Port | None = None
+
+    def listen(self) -> Endpoint:
+        """Listener API."""
+        self._port = self._door.reactor.listenUDP(
+            self._address.port, self, interface=self._address.host, maxPacketSize=MAX_PACKET_LEN
+        )
+        host = self._port.getHost()
+        return Endpoint.of(host.host, host.port)
+
+    def datagramReceived(self, datagram: bytes, addr: SocketAddress) -> None:
+        """DatagramProtocol API."""
+        session = self._sessions.get(addr)
+        if session is not None:
+            session.send(self._to, datagram)
+
+    def _giver(self, client: SocketAddress) -> Give:
+        def give(_source: Endpoint, payload: bytes) -> None:
+            transport = cast("DatagramTransport | None", self.transport)
+            if send_datagram(transport, payload, client, self._door.tally):
+                self._door.tally.down_datagram(len(payload))
+
+        return give
+
+    def stop(self) -> Deferred[None]:
+        """Listener API."""
+        self._sessions.close()
+        if self._port is not None:
+            self._door.shut(self._port)
+            self._port = None
+        return self._door.close()
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """Listener API."""
+        return self._door.tally.snapshot()

@@ -1,0 +1,89 @@
+"""Names in datagrams.  Owns: NameLookups: remembering addresses, holding datagrams meanwhile.
+Knows: Resolver.  Never: datagrams' content, judging."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from gateway.listeners.door import Door
+from gateway.listeners.tally import Drop
+from gateway.model import canonical
+
+Addresses = tuple[bytes, ...]
+Then = Callable[[Addresses], None]
+
+
+class NameLookups:
+    """The names of one association.
+
+    Everything is bounded: names remembered, lookups under way, datagrams that wait.
+    """
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        # Oldest first; () is a name without addresses.
+        self._known: OrderedDict[str, tuple[float, Addresses]] = OrderedDict()
+        self._asking: dict[str, Deferred[Addresses]] = {}
+        self._waiting: deque[tuple[str, Then]] = deque()
+
+    def find(self, name: str, then: Then) -> None:
+        """Call `then` with the addresses: at once, later, or never.
+
+        Never: the name has none, or too many datagrams wait and this is the oldest; counted.
+        """
+        until_s, addresses = self._known.get(name, (0.0, ()))
+        if name in self._known and self._door.reactor.seconds() < until_s:
+            self._tell(then, addresses)
+        elif name in self._asking or len(self._asking) < self._door.limits.association_pending:
+            self._wait(name, then)
+            if name not in self._asking:
+                self._ask(name)
+        else:
+            self._door.tally.drop(Drop.PENDING_FULL)
+
+    def _wait(self, name: str, then: Then) -> None:
+        if len(self._waiting) >= self._door.limits.association_pending:
+            self._waiting.popleft()
+            self._door.tally.drop(Drop.PENDING_FULL)
+        self._waiting.append((name, then))
+
+    def _ask(self, name: str) -> None:
+        asking = self._asking[name] = self._door.resolver.resolve(name)
+        clock = cast(IReactorTime, self._door.reactor)
+        asking.addTimeout(self._door.limits.resolve_timeout_s, clock)
+        asking.addCallbacks(
+            lambda addresses: self._learn(name, addresses), lambda _why: self._learn(name, ())
+        )
+
+    def _learn(self, name: str, found: Addresses) -> None:
+        if self._asking.pop(name, None) is None:
+            return  # closed meanwhile
+        limits = self._door.limits
+        addresses = tuple(canonical(address) for address in found[: limits.candidates])
+        lifetime_s = limits.name_lifetime_s if addresses else limits.failed_name_lifetime_s
+        self._known[name] = (self._door.reactor.seconds() + lifetime_s, addresses)
+        self._known.move_to_end(name)
+        if len(self._known) > limits.association_names:
+            self._known.popitem(last=False)
+        ready = [then for waits_for, then in self._waiting if waits_for == name]
+        self._waiting = deque(each for each in self._waiting if each[0] != name)
+        for then in ready:
+            self._tell(then, addresses)
+
+    def _tell(self, then: Then, addresses: Addresses) -> None:
+        if addresses:
+            then(addresses)
+        else:
+            self._door.tally.drop(Drop.UNRESOLVED)
+
+    def close(self) -> None:
+        """Ask no more; what waits is forgotten."""
+        self._waiting.clear()
+        asking, self._asking = self._asking, {}
+        for each in asking.values():
+            each.cancel()

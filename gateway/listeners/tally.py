@@ -1,0 +1,132 @@
+"""What a listener carried and dropped.  Owns: counters, the rate-limited log line, allowances.
+Knows: nothing of protocols.  Never: payload, or who a client is: people can be put in prison."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+
+from twisted.logger import Logger
+
+from gateway.errors import GatewayError
+
+_log = Logger(namespace="gateway.listeners")
+
+# One line a second: a flood must not become a flood of the disk.
+_NOTE_INTERVAL_S = 1.0
+
+
+class Drop(StrEnum):
+    """Why a datagram was dropped, or a connection refused or cut."""
+
+    BLOCKED = "blocked"
+    """The policy said so."""
+    NOT_CARRIED = "not_carried"
+    """The verdict could not be carried out; so it was blocked."""
+    NOT_CONNECTED = "not_connected"
+    """The destination refused, or did not answer in time."""
+    NOT_SENT = "not_sent"
+    """The socket or the tunnel did not take the datagram (too big, no room, no network)."""
+    UNSOLICITED = "unsolicited"
+    """From outside, and no answer to a judged flow."""
+    STALE_VERDICT = "stale_verdict"
+    """An answer on a way that the newest policy has not confirmed."""
+    CHANGED_VERDICT = "changed_verdict"
+    """A stream whose first bytes ask for another way than the one it was opened on."""
+    MALFORMED = "malformed"
+    """Not what the front door speaks."""
+    FRAGMENT = "fragment"
+    """A SOCKS datagram with FRAG set (RFC 1928 section 7 lets us drop these)."""
+    FOREIGN = "foreign"
+    """A datagram to an association from someone else than its client."""
+    UNASKED = "unasked"
+    """Bytes on the control connection of an association."""
+    UNRESOLVED = "unresolved"
+    """A name that has no address."""
+    PENDING_FULL = "pending_full"
+    """Too many datagrams waited for their name."""
+    SESSIONS_FULL = "sessions_full"
+    DESTINATIONS_FULL = "destinations_full"
+    CONNECTIONS_FULL = "connections_full"
+    UNAUTHORISED = "unauthorised"
+    """Wrong user name or password, or none."""
+    TIMED_OUT = "timed_out"
+    """A connection that was silent too long, or did not finish closing."""
+
+
+class Tally:
+    """The counters of one listener."""
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        """Start at nothing.
+
+        Args:    seconds: the clock.
+        """
+        self._counts: Counter[str] = Counter()
+        self._seconds = seconds
+        self._next_note_s = float("-inf")
+        self._unnoted = 0
+
+    def drop(self, reason: Drop) -> None:
+        """Count one datagram or connection that went nowhere."""
+        self._counts[f"dropped_{reason}"] += 1
+
+    def not_carried(self, error: GatewayError) -> None:
+        """Count one that was blocked because its way is not there; say so once a second."""
+        self.drop(Drop.NOT_CARRIED)
+        self._unnoted += 1
+        now = self._seconds()
+        if now < self._next_note_s:
+            return
+        self._next_note_s = now + _NOTE_INTERVAL_S
+        _log.warn(
+            "Blocked {count} datagrams or connections that could not be carried; last: {error}",
+            count=self._unnoted,
+            error=str(error),
+        )
+        self._unnoted = 0
+
+    def connection(self) -> None:
+        """Count one accepted connection."""
+        self._counts["connections"] += 1
+
+    def up_datagram(self, length: int) -> None:
+        """Count one datagram from a client that was sent on."""
+        self._counts["up_packets"] += 1
+        self._counts["up_bytes"] += length
+
+    def down_datagram(self, length: int) -> None:
+        """Count one datagram that was given back to a client."""
+        self._counts["down_packets"] += 1
+        self._counts["down_bytes"] += length
+
+    def up_stream(self, length: int) -> None:
+        """Count octets of a stream from a client that were sent on."""
+        self._counts["up_bytes"] += length
+
+    def down_stream(self, length: int) -> None:
+        """Count octets of a stream that were given back to a client."""
+        self._counts["down_bytes"] += length
+
+    def snapshot(self) -> Mapping[str, int]:
+        """Give the counters: connections, up_/down_ packets and bytes, dropped_REASON."""
+        return dict(self._counts)
+
+
+class Allowance:
+    """So many at once, no more."""
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+
+    def take(self) -> bool:
+        """Take one; False if none is left."""
+        if self._left <= 0:
+            return False
+        self._left -= 1
+        return True
+
+    def give(self) -> None:
+        """Give one back."""
+        self._left += 1

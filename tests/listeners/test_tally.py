@@ -1,0 +1,112 @@
+"""Counters, the rate-limited line, allowances, and what each verdict's action means."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.error import ConnectionRefusedError, NoRouteError
+from twisted.internet.error import TimeoutError as DialTimeout
+from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway.errors import CarryError
+from gateway.listeners.answers import Failing, failing_of
+from gateway.listeners.interfaces import Routes
+from gateway.listeners.limits import Limits
+from gateway.listeners.tally import Allowance, Drop, Tally
+from gateway.listeners.ways import way_of
+from gateway.model import Endpoint
+from tests.listeners.fakes import ALLOW, BLOCK, REROUTE, WRAP, FakeCarrier, FakeRoutes
+from tests.support.rows import rows
+
+
+class TallyTests(SynchronousTestCase):
+    """What a listener says of itself."""
+
+    def test_counts(self) -> None:
+        """Each reason has its own counter, and a snapshot does not change later."""
+        tally = Tally(Clock().seconds)
+        tally.drop(Drop.BLOCKED)
+        before = tally.snapshot()
+        tally.drop(Drop.BLOCKED)
+        tally.drop(Drop.FRAGMENT)
+        self.assertEqual(before, {"dropped_blocked": 1})
+        self.assertEqual(tally.snapshot(), {"dropped_blocked": 2, "dropped_fragment": 1})
+
+    def test_one_line_a_second(self) -> None:
+        """However many are not carried, the log says so once a second, with their number."""
+        events: list[LogEvent] = []
+        observer = cast(ILogObserver, events.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        clock = Clock()
+        tally = Tally(clock.seconds)
+        for wait_s in (0, 0.5, 0.4, 0.1, 0.5):
+            clock.advance(wait_s)
+            tally.not_carried(CarryError("us-east", "the exit is down"))
+        said = [event for event in events if event["log_namespace"] == "gateway.listeners"]
+        self.assertEqual([event["count"] for event in said], [1, 3])
+        self.assertEqual(said[0]["error"], "us-east: the exit is down")
+        self.assertEqual(tally.snapshot(), {"dropped_not_carried": 5})
+
+    def test_allowance(self) -> None:
+        """So many at once, no more; what is given back can be taken again."""
+        allowance = Allowance(2)
+        self.assertEqual([allowance.take() for _ in range(3)], [True, True, False])
+        allowance.give()
+        self.assertEqual([allowance.take() for _ in range(2)], [True, False])
+
+    def test_first_bytes_len(self) -> None:
+        """A limit that would let held bytes fill the memory is a fault of the program."""
+        self.assertEqual(Limits(first_bytes_len=65536).first_bytes_len, 65536)
+        self.assertRaises(AssertionError, Limits, first_bytes_len=65537)
+
+
+@rows(
+    failures={
+        "no way": (CarryError("us-east", "down"), Failing.NOT_CARRIED),
+        "refused": (ConnectionRefusedError(), Failing.REFUSED),
+        "no answer": (DialTimeout(), Failing.TIMED_OUT),
+        "given up": (DeferredTimeout(), Failing.TIMED_OUT),
+        "no route": (NoRouteError(), Failing.UNREACHABLE),
+    },
+)
+class FailingTests(SynchronousTestCase):
+    """Why a stream was not connected."""
+
+    def check_failures(self, error: Exception, why: Failing) -> None:
+        """Each failure to dial has the name that the client is told"""
+        self.assertEqual(failing_of(error), why)
+
+
+class WayTests(SynchronousTestCase):
+    """From a verdict to a way out."""
+
+    def setUp(self) -> None:
+        """Have one edge, one relay, one exit that is also a reroute's target."""
+        self.edge = Endpoint.parse("127.0.0.1:1")
+        self.fakes = FakeRoutes()
+        self.routes = cast(Routes, self.fakes)
+
+    def test_allow(self) -> None:
+        """Allowed is direct."""
+        self.assertEqual(way_of(ALLOW, self.edge, self.routes), self.edge)
+
+    def test_wrap(self) -> None:
+        """Wrapped is through the exit of that name."""
+        exit_ = self.fakes.carriers["nearest"] = FakeCarrier()
+        self.assertIs(way_of(WRAP, self.edge, self.routes), exit_)
+
+    def test_reroute(self) -> None:
+        """Rerouted is to the relay; only where there is none, through the exit of that name."""
+        exit_ = self.fakes.carriers["us-edge"] = FakeCarrier()
+        self.assertIs(way_of(REROUTE, self.edge, self.routes), exit_)
+        relay = self.fakes.relays["us-edge"] = Endpoint.parse("192.0.2.9:4001")
+        self.assertEqual(way_of(REROUTE, self.edge, self.routes), relay)
+
+    def test_no_way(self) -> None:
+        """A verdict without a way, and a block, have none: never the direct one."""
+        for verdict in (WRAP, REROUTE, BLOCK):
+            self.assertRaises(CarryError, way_of, verdict, self.edge, self.routes)
