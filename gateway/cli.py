@@ -70,7 +70,8 @@ def _print_json(value: object) -> None:
 
 
 def _console() -> Console:
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    # Not a terminal: wide enough that no column is broken.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -22,6 +22,8 @@ from gateway.flow.epoch import Epoch
 from gateway.flow.table import Flow, FlowLimits, FlowTable, Judged, Observer
 from gateway.model import Action, Endpoint, FlowKey, Transport
 
+_log = Logger(namespace="gateway.core")
+
 # Idle flows are looked for this often; an idle timeout is exact to this many seconds.
 _SWEEP_S = 5.0
 
@@ -130,8 +132,6 @@ def _blocked_ways(config: Config, epoch: Epoch) -> Iterable[Problem]:
 class Core:
     """One process's policy in force, its flow table and its evidence."""
 
-    log = Logger(namespace="gateway.core")
-
     def __init__(
         self,
         clock: IReactorTime,
@@ -163,7 +163,7 @@ class Core:
     def start(self) -> None:
         """Begin to look for idle flows."""
         self._sweep.start(_SWEEP_S, now=False).addErrback(
-            lambda failure: self.log.failure("looking for idle flows failed", failure)
+            lambda failure: _log.failure("looking for idle flows failed", failure)
         )
 
     def stop(self) -> None:
@@ -178,7 +178,7 @@ class Core:
         try:
             epoch = load_epoch(self.config, self.table.epoch.number + 1, self._today)
         except GatewayError as error:
-            self.log.error(
+            _log.error(
                 "reload refused, epoch {epoch} stays: {reason}",
                 epoch=self.table.epoch.number,
                 reason=str(error),
@@ -197,7 +197,7 @@ class Core:
             self.reload()
 
     def _announce(self, epoch: Epoch) -> None:
-        self.log.info(
+        _log.info(
             'epoch {epoch}: policy "{policy}" {revision}, data {data}',
             epoch=epoch.number,
             policy=epoch.policy.name,
@@ -205,9 +205,9 @@ class Core:
             data=epoch.atlas.revision,
         )
         for warning in epoch.policy.warnings:
-            self.log.warn("{warning}", warning=str(warning))
+            _log.warn("{warning}", warning=str(warning))
         for sentence in epoch.atlas.warnings:
-            self.log.warn("{warning}", warning=sentence)
+            _log.warn("{warning}", warning=sentence)
 
     def _open_log(self) -> DecisionLog | None:
         directory = self.config.path(self.config.evidence.path)
@@ -217,14 +217,12 @@ class Core:
         except GatewayError as error:
             if self.config.evidence.required:
                 raise
-            self.log.error("no decision is written down: {reason}", reason=str(error))
+            _log.error("no decision is written down: {reason}", reason=str(error))
             return None
 
 
 class Witness:
     """Tells of decisions: to the decision log, and to whoever else observes."""
-
-    log = Logger(namespace="gateway.flow")
 
     def __init__(
         self, decisions: DecisionLog | None, required: bool, observers: tuple[Observer, ...]
@@ -251,7 +249,7 @@ class Witness:
     def refused(self, key: FlowKey, reason: str) -> None:
         """Observer API."""
         if not self.refusals[reason]:
-            self.log.warn("new flows are blocked: {reason}", reason=reason)
+            _log.warn("new flows are blocked: {reason}", reason=reason)
         self.refusals[reason] += 1
         for observer in self._observers:
             observer.refused(key, reason)
@@ -259,7 +257,7 @@ class Witness:
     def report(self) -> None:
         """Say how many flows met a bound since the last report."""
         for reason, count in (self.refusals - self._reported).items():
-            self.log.warn("{count} new flows blocked: {reason}", count=count, reason=reason)
+            _log.warn("{count} new flows blocked: {reason}", count=count, reason=reason)
         self._reported = self.refusals.copy()
 
     def close(self) -> None:

@@ -28,6 +28,8 @@ from gateway.tunnel.credentials import Credentials
 from gateway.tunnel.exit import Exit
 from gateway.tunnel.masque import ExitAddress
 
+_log = Logger(namespace="gateway.service")
+
 
 class Routes:
     """The ways out, by the names that verdicts use."""
@@ -67,8 +69,6 @@ class Routes:
 
 class Gateway:
     """A gateway: listeners in front, tunnels behind, the core between."""
-
-    log = Logger(namespace="gateway.service")
 
     def __init__(
         self, reactor: Any, config: Config, world: World, observers: Iterable[Observer] = ()
@@ -116,7 +116,7 @@ class Gateway:
                 says = f"cannot listen on {config.listeners[at].address}: {reason}"
                 raise InputError([config.problem("listeners", at, "address", says=says)]) from error
             section = config.listeners[at]
-            self.log.info("{kind} on {at}", kind=section.kind, at=str(self.bound[-1]))
+            _log.info("{kind} on {at}", kind=section.kind, at=str(self.bound[-1]))
         for tunnel in self.tunnels.values():
             tunnel.start()
         self.core.start()
@@ -131,14 +131,12 @@ class Gateway:
 
     def _stopped(self, result: object) -> object:
         self.core.stop()
-        self.log.info("stopped")
+        _log.info("stopped")
         return result
 
 
 class ExitServer:
     """An exit: the far end of a tunnel, with a policy of its own."""
-
-    log = Logger(namespace="gateway.service")
 
     def __init__(
         self, reactor: Any, config: Config, world: World, observers: Iterable[Observer] = ()
@@ -187,7 +185,7 @@ class ExitServer:
 
     def _stopped(self, result: object) -> object:
         self.core.stop()
-        self.log.info("stopped")
+        _log.info("stopped")
         return result
 
 

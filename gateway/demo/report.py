@@ -4,9 +4,12 @@ Knows: rich.  Never: running anything."""
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -29,13 +32,14 @@ class Row:
     flow: str
     """Transport and destination; the clients' ports are left out, so that rows add up."""
     protocol: str
-    message: str
     traffic: str
     jurisdiction: str
     verdict: str
     target: str | None
     rule: str
-    packets: int
+    packets: int = 0
+    messages: Mapping[str, int] = field(default_factory=dict, compare=False)
+    """Packets by the protocol's own names of its messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ class Result:
 
 def rows_of(judged: list[Judged], policy: Policy) -> tuple[Row, ...]:
     """Add up decisions by destination and kind, most packets first within each verdict."""
-    totals: dict[Row, int] = {}
+    totals: dict[Row, Counter[str]] = {}
     for one in judged:
         facts, verdict = one.facts, one.verdict
         content = facts.content
@@ -84,19 +88,21 @@ def rows_of(judged: list[Judged], policy: Policy) -> tuple[Row, ...]:
         row = Row(
             f"{facts.key.transport} {facts.key.destination}",
             str(content.protocol) if content else "-",
-            content.message if content else "",
             str(content.traffic or "-") if content else "-",
             names,
             str(verdict.action),
             verdict.target,
             verdict.rule,
-            packets=0,
         )
         # A stream that is refused before it says a word has sent nothing; it counts as its SYN.
-        totals[row] = totals.get(row, 0) + max(one.packets, 1)
+        message = content.message if content else ""
+        totals.setdefault(row, Counter())[message] += max(one.packets, 1)
     order = {"block": 0, "wrap": 1, "reroute": 2, "allow": 3}
-    ordered = sorted(totals.items(), key=lambda item: (order[item[0].verdict], -item[1]))
-    return tuple(dataclasses.replace(row, packets=packets) for row, packets in ordered)
+    rows = (
+        dataclasses.replace(row, packets=messages.total(), messages=messages)
+        for row, messages in totals.items()
+    )
+    return tuple(sorted(rows, key=lambda row: (order[row.verdict], -row.packets)))
 
 
 def as_json(result: Result) -> dict[str, Any]:
@@ -122,17 +128,16 @@ def as_json(result: Result) -> dict[str, Any]:
 
 def show(result: Result, console: Console) -> None:
     """Print the result for a person."""
-    table = Table(title=result.capture, header_style="bold", title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for heading in ("flow", "protocol", "traffic", "jurisdiction", "verdict", "rule"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     table.add_column("packets", justify="right")
     for row in result.rows:
         verdict = row.verdict if row.target is None else f"{row.verdict} ({row.target})"
         colour = _COLOURS[Action(row.verdict)]
-        protocol = f"{row.protocol} {row.message}".strip()
         table.add_row(
             row.flow,
-            protocol,
+            row.protocol,
             row.traffic,
             row.jurisdiction,
             f"[{colour}]{verdict}[/]",
@@ -142,7 +147,7 @@ def show(result: Result, console: Console) -> None:
     console.print(table)
     delivered = result.delivered
     console.print(
-        f"\n{result.sent} packets from the clients; {delivered['exit']} arrived by the exit, "
+        f"{result.sent} packets from the clients; {delivered['exit']} arrived by the exit, "
         f"{delivered['direct']} directly, {result.answers} answers came back."
     )
     if result.other_ports:

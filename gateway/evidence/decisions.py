@@ -21,14 +21,14 @@ from gateway.flow.epoch import Epoch
 from gateway.flow.table import Judged
 from gateway.model import Evidence
 
+_log = Logger(namespace="gateway.evidence")
+
 # Destinations whose evidence is kept at hand: a client's edges are few, and meet again and again.
 _MAX_EVIDENCE = 4_096
 
 
 class DecisionLog:
     """Appends decisions to DIRECTORY/decisions.jsonl."""
-
-    log = Logger(namespace="gateway.evidence")
 
     def __init__(
         self, directory: Path, pseudonyms: Pseudonyms, now: Callable[[], datetime.datetime]
@@ -78,7 +78,7 @@ class DecisionLog:
         self.lost += 1
         if not self._failing:
             self._failing = True
-            self.log.error(
+            _log.error(
                 "decision log {path} cannot be written: {reason}",
                 path=str(self.path),
                 reason=error.strerror,
