@@ -60,6 +60,11 @@ _log_format = click.option(
     "--log-format", type=click.Choice(logs.FORMATS), default="text", help="Text or JSON lines."
 )
 _log_level = click.option("--log-level", type=click.Choice(logs.LEVELS), default="info")
+_today = click.option(
+    "--today",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Judge expiry and the age of data as on this day.  Omitted: today, UTC.",
+)
 _geo_config = click.option(
     "--config", "config_path", help="Take geo (sources, overrides) from this gateway.yaml."
 )
@@ -204,6 +209,7 @@ def _check(path: str) -> list[str]:
 @click.option("--traffic", type=click.Choice([str(one) for one in Traffic]), help="The class.")
 @click.option("--name", "names", multiple=True, help="A name the client asked for.")
 @_geo_config
+@_today
 @_as_json
 @_clear_errors
 def explain(
@@ -213,10 +219,11 @@ def explain(
     traffic: str | None,
     names: tuple[str, ...],
     config_path: str | None,
+    today: datetime.datetime | None,
     as_json: bool,
 ) -> None:
     """Say what a policy does with a flow such as "udp 10.1.0.2:5000 > 118.190.148.38:8000"."""
-    epoch = _epoch(policy_path, config_path)
+    epoch = _epoch(policy_path, config_path, _day(today))
     facts = epoch.seen(
         FlowKey.parse(flow),
         None if payload is None else _payload(payload),
@@ -230,15 +237,22 @@ def explain(
 @main.command()
 @click.argument("paths", nargs=-1, required=True)
 @_geo_config
+@_today
 @_as_json
 @_clear_errors
-def test(paths: tuple[str, ...], config_path: str | None, as_json: bool) -> None:
+def test(
+    paths: tuple[str, ...],
+    config_path: str | None,
+    today: datetime.datetime | None,
+    as_json: bool,
+) -> None:
     """Run the cases of policies: files, or folders of them."""
+    day = _day(today)
     results: list[CaseResult] = []
     remarks: list[str] = []
-    atlas = _atlas(config_path)
+    atlas = _atlas(config_path, day)
     for path in _policy_files(paths):
-        epoch = Epoch(0, policy.load(path, _now().date()), atlas)
+        epoch = Epoch(0, policy.load(path, day), atlas)
         ours = list(run_cases(epoch))
         results += ours
         remarks += [f'{path}: no case reaches rule "{rule}"' for rule in unreached(epoch, ours)]
@@ -268,15 +282,22 @@ def test(paths: tuple[str, ...], config_path: str | None, as_json: bool) -> None
 @click.argument("addresses", nargs=-1, required=True)
 @click.option("--policy", "policy_path", help="Say which of its jurisdictions they belong to.")
 @_geo_config
+@_today
 @_as_json
 @_clear_errors
 def locate(
-    addresses: tuple[str, ...], policy_path: str | None, config_path: str | None, as_json: bool
+    addresses: tuple[str, ...],
+    policy_path: str | None,
+    config_path: str | None,
+    today: datetime.datetime | None,
+    as_json: bool,
 ) -> None:
     """Show the evidence on addresses, with its sources and dates."""
     packed = [pack(address) for address in addresses]
-    atlas = _atlas(config_path)
-    epoch = None if policy_path is None else _epoch(policy_path, config_path)
+    atlas = _atlas(config_path, _day(today))
+    epoch = None
+    if policy_path is not None:
+        epoch = Epoch(0, policy.load(policy_path, _day(today)), atlas)
     located = [
         _located(text, one, atlas, epoch) for text, one in zip(addresses, packed, strict=True)
     ]
@@ -315,15 +336,18 @@ def _located(text: str, address: bytes, atlas: geo.Atlas, epoch: Epoch | None) -
 # --- what several commands need ------------------------------------------------------------------
 
 
-def _atlas(config_path: str | None) -> geo.Atlas:
+def _day(today: datetime.datetime | None) -> datetime.date:
+    return _now().date() if today is None else today.date()
+
+
+def _atlas(config_path: str | None, day: datetime.date) -> geo.Atlas:
     if config_path is not None:
-        return load_atlas(config.load(config_path), _now().date())
-    default = config.built_in(starter.folder_of_policies() / "default.yaml")
-    return load_atlas(default, _now().date())
+        return load_atlas(config.load(config_path), day)
+    return load_atlas(config.built_in(starter.folder_of_policies() / "default.yaml"), day)
 
 
-def _epoch(policy_path: str, config_path: str | None) -> Epoch:
-    return Epoch(0, policy.load(policy_path, _now().date()), _atlas(config_path))
+def _epoch(policy_path: str, config_path: str | None, day: datetime.date) -> Epoch:
+    return Epoch(0, policy.load(policy_path, day), _atlas(config_path, day))
 
 
 def _payload(text: str) -> bytes:

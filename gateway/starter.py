@@ -35,7 +35,7 @@ exits:
     key: gateway.key
 geo:
   sources: [bundled]                                # also {{mmdb: PATH, axis: location}}
-  max_age_days: 120
+  max_age_days: {max_age_days}
 {overrides}evidence: {{path: evidence/, required: false}}
 """
 
@@ -50,7 +50,7 @@ exit:
   gateways: [{name}]
 geo:
   sources: [bundled]
-  max_age_days: 120
+  max_age_days: {max_age_days}
 {overrides}evidence: {{path: exit-evidence/, required: false}}
 """
 
@@ -66,6 +66,7 @@ class Plan:
     """The address that the exit listens on."""
     socks5: str = "127.0.0.1:1080"
     http: str = "127.0.0.1:3128"
+    max_age_days: int = 120
     overrides: str = ""
     """The `overrides` key of `geo`, indented, ending with a line break; "": none."""
 
@@ -111,6 +112,7 @@ def _fill(template: str, plan: Plan) -> str:
         exit_host=f"[{plan.exit_host}]" if ":" in plan.exit_host else plan.exit_host,
         exit_port=plan.exit_port,
         listen=plan.exit_listen,
+        max_age_days=plan.max_age_days,
         overrides=plan.overrides,
         name=GATEWAY_NAME,
     )

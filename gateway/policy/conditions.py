@@ -10,7 +10,7 @@ from gateway.model import Content, IdentifierKind, Protocol, Traffic, Transport
 from gateway.policy.names import NameSet
 from gateway.policy.networks import AddressSet
 from gateway.policy.subject import Subject
-from gateway.policy.truth import Truth, every, negation, some
+from gateway.policy.truth import Truth, some
 
 
 class Condition(typing.Protocol):
@@ -127,9 +127,14 @@ class To(_Fixed):
     names: tuple[str, ...]
 
     def test(self, subject: Subject) -> Truth:
-        if len(self.names) == 1:
-            return subject.member(self.names[0])
-        return some(subject.member(name) for name in self.names)
+        result: Truth = False
+        for name in self.names:
+            truth = subject.members[name]
+            if truth is True:
+                return True
+            if truth is None:
+                result = None
+        return result
 
     def possible(self, subject: Subject, truth: bool) -> bool:
         # A payload may carry a name that makes the destination a member; never one that unmakes it.
@@ -143,7 +148,7 @@ class To(_Fixed):
 
     def _why_one(self, subject: Subject, name: str) -> str:
         jurisdiction = subject.jurisdictions[name]
-        if subject.member(name) is not subject.truths[name]:
+        if name in subject.named:
             return f"the name {jurisdiction.names.matching(subject.facts.names)}"
         return jurisdiction.why(subject.facts)
 
@@ -221,7 +226,8 @@ class Not:
     condition: Condition
 
     def test(self, subject: Subject) -> Truth:
-        return negation(self.condition.test(subject))
+        truth = self.condition.test(subject)
+        return None if truth is None else not truth
 
     def possible(self, subject: Subject, truth: bool) -> bool:
         return self.condition.possible(subject, not truth)
@@ -237,7 +243,15 @@ class All:
     conditions: tuple[Condition, ...]
 
     def test(self, subject: Subject) -> Truth:
-        return every(condition.test(subject) for condition in self.conditions)
+        # truth.every without a generator: this is run for each rule of each new flow.
+        result: Truth = True
+        for condition in self.conditions:
+            truth = condition.test(subject)
+            if truth is False:
+                return False
+            if truth is None:
+                result = None
+        return result
 
     def possible(self, subject: Subject, truth: bool) -> bool:
         answers = (condition.possible(subject, truth) for condition in self.conditions)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -62,7 +62,7 @@ def compile_policy(
     if problems:
         raise InputError(problems)
     jurisdictions = {name: _jurisdiction(name, one) for name, one in section.jurisdictions.items()}
-    compiler = _Compiler(document, section, jurisdictions, today)
+    compiler = _Compiler(document, section, today)
     rules = tuple(compiler.rule(at) for at in range(len(section.rules)))
     return Policy(
         name=section.policy,
@@ -220,12 +220,10 @@ class _Compiler:
         self,
         document: Document,
         section: PolicySection,
-        jurisdictions: Mapping[str, Jurisdiction],
         today: datetime.date,
     ) -> None:
         self.document = document
         self.section = section
-        self.jurisdictions = jurisdictions
         self.today = today
 
     def rule(self, at: int) -> Rule:
@@ -241,7 +239,7 @@ class _Compiler:
                 section.reason or section.id,
                 section.action.target,
             ),
-            uses_names=self.uses_names(section.when),
+            asks_names=_asks_names(section.when),
             shadow_percent=percent,
             owner=section.owner or self.section.owner,
             expires=section.expires,
@@ -277,13 +275,17 @@ class _Compiler:
             networks += self.section.clients.get(value, (value,))
         return AddressSet(networks)
 
-    def uses_names(self, when: When) -> bool:
-        return (
-            when.name is not None
-            or any(bool(self.jurisdictions[name].names) for name in names_of(when.to))
-            or any(self.uses_names(one) for one in (*(when.any or ()), *(when.all or ())))
-            or (when.not_ is not None and self.uses_names(when.not_))
-        )
+
+def _asks_names(when: When) -> bool:
+    return any(one.name is not None for one in _all_within(when))
+
+
+def _all_within(when: When) -> Iterator[When]:
+    """Give a section of conditions and every section inside it."""
+    yield when
+    inner = (*(when.any or ()), *(when.all or ()), *((when.not_,) if when.not_ else ()))
+    for one in inner:
+        yield from _all_within(one)
 
 
 def _of(

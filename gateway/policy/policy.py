@@ -12,7 +12,7 @@ from gateway.model import Action, Facts, Jurisdictions, Mode, Place, Verdict
 from gateway.policy.case import Case
 from gateway.policy.jurisdiction import Jurisdiction
 from gateway.policy.rule import Rule
-from gateway.policy.subject import Subject
+from gateway.policy.subject import Subject, subject_of
 from gateway.policy.truth import Truth
 
 # Places are shared by all addresses with the same evidence; the bundled data has some 200,000.
@@ -74,10 +74,10 @@ class Policy:
     def jurisdictions_of(self, facts: Facts) -> Jurisdictions:
         """Give the named sets that the destination belongs to, or may."""
         subject = self._subject(facts)
-        truths = {name: subject.member(name) for name in self.jurisdictions}
+        members = subject.members
         return Jurisdictions(
-            members=frozenset(name for name, truth in truths.items() if truth is True),
-            undetermined=frozenset(name for name, truth in truths.items() if truth is None),
+            members=frozenset(name for name, truth in members.items() if truth is True),
+            undetermined=frozenset(name for name, truth in members.items() if truth is None),
         )
 
     def _judge(self, subject: Subject, considered: list[Considered] | None) -> Verdict:
@@ -130,7 +130,7 @@ class Policy:
             for name, one in self.jurisdictions.items()
             if one.networks or one.exceptions
         }
-        return Subject(facts, {**truths, **listed} if listed else truths, self.jurisdictions)
+        return subject_of(facts, {**truths, **listed} if listed else truths, self.jurisdictions)
 
 
 def _doubted(rule: Rule, subject: Subject) -> Verdict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gateway.errors import Problem
 from gateway.model import Action, Endpoint, Verdict
@@ -21,8 +21,8 @@ class Rule:
     condition: Condition
     verdict: Verdict
     """What it gives where it matches."""
-    uses_names: bool
-    """Whether a name can change what its condition says."""
+    asks_names: bool
+    """Whether its condition asks for names outright, not only by a jurisdiction's."""
     shadow_percent: float
     """Share of the clients for which it only watches: 0 enforces, 100 shadows."""
     owner: str
@@ -43,15 +43,19 @@ class Rule:
         condition is tested with names and without, and a block takes whichever of the two holds,
         an allow only what both agree on.
         """
-        if self.expired and self.verdict.action is not Action.BLOCK:
+        action = self.verdict.action
+        if self.expired and action is not Action.BLOCK:
             return False
         with_names = self.condition.test(subject)
-        if not self.uses_names or self.verdict.action in (Action.WRAP, Action.REROUTE):
+        if not self._names_matter(subject) or action is Action.WRAP or action is Action.REROUTE:
             return with_names
-        without = self.condition.test(replace(subject, with_names=False))
-        if self.verdict.action is Action.BLOCK:
+        without = self.condition.test(subject.nameless())
+        if action is Action.BLOCK:
             return some((with_names, without))
         return every((with_names, without))
+
+    def _names_matter(self, subject: Subject) -> bool:
+        return self.asks_names or bool(subject.named)
 
     def matches(self, truth: Truth) -> bool:
         """Say whether the rule decides: a block on true or undetermined, all others on true."""
@@ -73,6 +77,6 @@ class Rule:
         words = self.condition.why(subject)
         if self.expired:
             words += f"; expired on {self.expires}"
-        if self.uses_names and self.holds(subject) is not self.condition.test(subject):
+        if self._names_matter(subject) and self.holds(subject) is not self.condition.test(subject):
             words += "; a name never counts for allowing"
         return words

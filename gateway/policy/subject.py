@@ -17,23 +17,27 @@ _MAY_HIDE_A_NAME = frozenset({Protocol.TLS, Protocol.QUIC, Protocol.UNKNOWN})
 
 @dataclass(slots=True)
 class Subject:
-    """One flow's facts, as seen by conditions."""
+    """One flow's facts, as seen by conditions.  Not frozen, since one is made for each decision and
+    a frozen one takes three times as long to make; nobody changes it all the same."""
 
     facts: Facts
-    truths: Mapping[str, Truth]
-    """Membership by jurisdiction, names aside."""
+    members: Mapping[str, Truth]
+    """Whether the destination belongs to each jurisdiction."""
     jurisdictions: Mapping[str, Jurisdiction]
-    with_names: bool = True
-    """Whether names are evidence in this look; see Policy."""
+    nameless_members: Mapping[str, Truth] | None
+    """The same, names aside; None: this subject is looked at without names."""
+    named: frozenset[str] = frozenset()
+    """Jurisdictions that the destination belongs to by a name only."""
 
-    def member(self, jurisdiction: str) -> Truth:
-        """Say whether the destination belongs to a jurisdiction."""
-        truth = self.truths[jurisdiction]
-        if truth is not True and self.with_names and self.facts.names:
-            names = self.jurisdictions[jurisdiction].names
-            if names and names.matching(self.facts.names):
-                return True
-        return truth
+    @property
+    def with_names(self) -> bool:
+        """Whether names are evidence in this look."""
+        return self.nameless_members is not None
+
+    def nameless(self) -> Subject:
+        """Give the same flow, looked at without names."""
+        members = self.members if self.nameless_members is None else self.nameless_members
+        return Subject(self.facts, members, self.jurisdictions, None)
 
     @property
     def names_are_known(self) -> bool:
@@ -42,3 +46,21 @@ class Subject:
         return bool(self.facts.names) or (
             content is not None and content.protocol not in _MAY_HIDE_A_NAME
         )
+
+
+def subject_of(
+    facts: Facts, members: Mapping[str, Truth], jurisdictions: Mapping[str, Jurisdiction]
+) -> Subject:
+    """Make the subject of a flow, with names as evidence.
+
+    Args:    members: membership by jurisdiction, names aside.
+    """
+    if not facts.names:
+        return Subject(facts, members, jurisdictions, members)
+    named = frozenset(
+        name
+        for name, one in jurisdictions.items()
+        if members[name] is not True and one.names and one.names.matching(facts.names)
+    )
+    with_names = {**members, **dict.fromkeys(named, True)} if named else members
+    return Subject(facts, with_names, jurisdictions, members, named)
