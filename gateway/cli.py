@@ -120,9 +120,10 @@ def _serve(
     logs.begin(sys.stderr, log_format, log_level)
     twisted_reactor: Any = reactor
     served = kind(twisted_reactor, loaded, real_world())
+    # Before anything listens: whoever saw it listen may send the signal.
+    signal.signal(signal.SIGHUP, lambda *_: twisted_reactor.callFromThread(served.core.reload))
     served.start()
     twisted_reactor.addSystemEventTrigger("before", "shutdown", served.stop)
-    signal.signal(signal.SIGHUP, lambda *_: twisted_reactor.callFromThread(served.core.reload))
     twisted_reactor.run()
 
 
@@ -306,7 +307,7 @@ def locate(
         return
     console = _console()
     for one in located:
-        console.print(f"[bold]{one['address']}[/]")
+        console.print(f"\n[bold]{one['address']}[/]")
         if epoch is not None:
             console.print(f"  jurisdictions: {', '.join(one['jurisdictions']) or 'none'}")
             if one["undetermined"]:
@@ -341,9 +342,12 @@ def _day(today: datetime.datetime | None) -> datetime.date:
 
 
 def _atlas(config_path: str | None, day: datetime.date) -> geo.Atlas:
-    if config_path is not None:
-        return load_atlas(config.load(config_path), day)
-    return load_atlas(config.built_in(starter.folder_of_policies() / "default.yaml"), day)
+    default = starter.folder_of_policies() / "default.yaml"
+    loaded = config.built_in(default) if config_path is None else config.load(config_path)
+    atlas = load_atlas(loaded, day)
+    for sentence in atlas.warnings:
+        click.echo(sentence, err=True)
+    return atlas
 
 
 def _epoch(policy_path: str, config_path: str | None, day: datetime.date) -> Epoch:

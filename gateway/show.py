@@ -20,8 +20,12 @@ _RESULT = {"True": "[green]true[/]", "False": "[dim]false[/]", "undetermined": "
 def account(console: Console, one: Account) -> None:
     """Print the account of one decision."""
     facts, verdict = one["facts"], one["verdict"]
-    console.print(f"[bold]{escape(one['flow'])}[/]")
-    _line(console, "protocol", " ".join(filter(None, (facts["protocol"], facts["message"]))))
+    _say(console, f"[bold]{escape(one['flow'])}[/]")
+    _line(
+        console,
+        "protocol",
+        " ".join(filter(None, (facts["protocol"] or "not seen", facts["message"]))),
+    )
     _line(console, "traffic", facts["traffic"] or "cannot be told")
     _line(console, "plaintext", _plaintext(facts["plaintext"]))
     if facts["names"]:
@@ -37,19 +41,25 @@ def account(console: Console, one: Account) -> None:
     _considered(console, one["considered"])
     colour = _VERDICT[verdict["action"]]
     target = f" ({verdict['target']})" if verdict["target"] else ""
-    console.print(
+    _say(
+        console,
         f"\n[bold {colour}]{verdict['action']}{escape(target)}[/] by {verdict['rule']}: "
-        f"{escape(verdict['reason'])}"
+        f"{escape(verdict['reason'])}",
     )
     if verdict.get("settled") is False:
-        console.print("The payload, once seen, may change this.")
+        _say(console, "The payload, once seen, may change this.")
     if "would" in verdict:
         would = verdict["would"]
-        console.print(f"In shadow: {would['action']} by {would['rule']}: {escape(would['reason'])}")
+        _say(console, f"In shadow: {would['action']} by {would['rule']}: {escape(would['reason'])}")
+
+
+def _say(console: Console, text: str) -> None:
+    """Print a line as it is: wrapped by the terminal, never by us, so that it can be searched."""
+    console.print(text, soft_wrap=True)
 
 
 def _line(console: Console, name: str, text: str) -> None:
-    console.print(f"  {name:<10} {escape(text)}")
+    _say(console, f"  {name:<10} {escape(text)}")
 
 
 def _plaintext(found: list[Mapping[str, Any]] | None) -> str:
@@ -83,6 +93,6 @@ def _considered(console: Console, considered: Iterable[Mapping[str, Any]]) -> No
 
 def failed_case(console: Console, result: CaseResult) -> None:
     """Print a case that failed, with the whole explanation."""
-    console.print(f"[bold red]FAILED[/] {escape(str(result.case.place))}: {result.failure}")
+    _say(console, f"[bold red]FAILED[/] {escape(str(result.case.place))}: {result.failure}")
     account(console, result.account)
     console.print()

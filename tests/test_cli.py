@@ -1,0 +1,344 @@
+"""gateway.cli: commands, what they print, and their exit statuses."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner, Result
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway.cli import main
+from tests.support.bundled import ROOT
+from tests.support.rows import rows
+
+DEFAULT = str(ROOT / "policies" / "default.yaml")
+DAY = ("--today", "2026-11-23")
+JOIN = (
+    "hex:6d0000002a0057bc7e08a2010000200030313233343536373839616263646566303132333435363738396162"
+    "636465660e0053454544524f4f4d2d78566239510b00696e666f2d737472696e6703000700000001003009000000"
+    "0100320b0000000600474c4f42414c44332211"
+)
+CHINA = "udp 10.1.0.2:5000 > 118.190.148.38:8000"
+
+
+def gateway(*arguments: str) -> Result:
+    """Run a command in this process."""
+    return CliRunner().invoke(main, arguments)
+
+
+@rows(
+    usage={
+        "an unknown command": (("dance",), "dance"),
+        "explain without a flow": (("explain", DEFAULT), "FLOW"),
+        "explain a flow that is none": (("explain", DEFAULT, "udp here > there"), "endpoint"),
+        "explain a payload that is none": (
+            ("explain", DEFAULT, CHINA, "--payload", "3800"),
+            "hex:3800",
+        ),
+        "explain odd hexadecimal": (
+            ("explain", DEFAULT, CHINA, "--payload", "hex:380"),
+            "hexadecimal",
+        ),
+        "explain a missing file": (
+            ("explain", DEFAULT, CHINA, "--payload", "file:/nonesuch"),
+            "/nonesuch",
+        ),
+        "explain by a missing policy": (("explain", "nonesuch.yaml", CHINA), "nonesuch.yaml"),
+        "locate a name": (("locate", "ap.agora.io"), "ap.agora.io"),
+        "test a missing policy": (("test", "nonesuch.yaml"), "nonesuch.yaml"),
+        "check a missing file": (("check", "nonesuch.yaml"), "nonesuch.yaml"),
+        "run without its configuration": (("run", "--config", "nonesuch.yaml"), "nonesuch.yaml"),
+        "exit without its configuration": (("exit", "--config", "nonesuch.yaml"), "nonesuch.yaml"),
+        "demo of what is no capture": (("demo", str(Path(__file__))), "a capture"),
+    }
+)
+class UsageTests(SynchronousTestCase):
+    """What cannot be done is said in a sentence, with status 2 and no traceback."""
+
+    def check_usage(self, arguments: tuple[str, ...], words: str) -> None:
+        """Status 2, and what was wrong."""
+        result = gateway(*arguments)
+        self.assertEqual(result.exit_code, 2, result.output)
+        self.assertIn(words, result.output)
+        self.assertNotIn("Traceback", result.output)
+
+
+class ExplainTests(SynchronousTestCase):
+    """`gateway explain` gives the verdict and all that led to it."""
+
+    def explain(self, flow: str, *options: str) -> dict[str, Any]:
+        result = gateway("explain", DEFAULT, flow, *options, *DAY, "--json")
+        self.assertEqual(result.exit_code, 0, result.output)
+        account: dict[str, Any] = json.loads(result.output)
+        return account
+
+    def test_join_to_china(self) -> None:
+        """The join of the vendor's client to its hard-coded address is blocked, with evidence."""
+        account = self.explain(CHINA, "--payload", JOIN)
+        self.assertEqual(account["flow"], CHINA)
+        facts = account["facts"]
+        self.assertEqual(facts["protocol"], "agora")
+        self.assertEqual(facts["message"], "PCreateChannelAndGetAddrs_v5")
+        self.assertEqual(facts["traffic"], "signalling")
+        self.assertEqual(
+            [(one["kind"], one["offset"], one["length"]) for one in facts["plaintext"]],
+            [("app-id", 16, 32), ("room-id", 50, 14), ("user-id", 105, 4)],
+        )
+        self.assertEqual(facts["to"]["jurisdictions"], ["mainland-china"])
+        self.assertEqual(
+            {(one["axis"], one["value"]) for one in facts["to"]["evidence"]},
+            {(axis, "CN") for axis in ("location", "registration", "operator")}
+            | {("operator", "AS37963")},
+        )
+        verdict = account["verdict"]
+        self.assertEqual((verdict["action"], verdict["rule"]), ("block", "never-ping-china"))
+        self.assertEqual(account["considered"][0]["result"], True)
+
+    def test_without_payload(self) -> None:
+        """What was not seen is null, and the rules that ask for it are undetermined."""
+        account = self.explain(CHINA)
+        self.assertIsNone(account["facts"]["protocol"])
+        self.assertEqual(account["considered"][0]["result"], "undetermined")
+        self.assertEqual(account["verdict"]["action"], "block")
+
+    def test_given_class(self) -> None:
+        """A class can be given instead of a payload."""
+        account = self.explain(CHINA, "--traffic", "media")
+        self.assertEqual(account["verdict"]["rule"], "media-stays-out")
+
+    def test_name(self) -> None:
+        """A name of the vendor's in China blocks an American address."""
+        flow = "tcp 10.1.0.2:5000 > 50.17.126.121:443"
+        account = self.explain(flow, "--name", "AP.agoraio.cn.", "--traffic", "other")
+        self.assertEqual(account["verdict"]["action"], "block")
+
+    def test_for_a_person(self) -> None:
+        """Without --json, the verdict and its rule are in the text."""
+        result = gateway("explain", DEFAULT, CHINA, "--payload", JOIN, *DAY)
+        self.assertIn("block by never-ping-china", result.output)
+        self.assertIn("user-id at 105+4", result.output)
+
+    def test_stale(self) -> None:
+        """With data too old, nothing is known and everything is blocked; it says so."""
+        flow = "udp 10.1.0.2:5000 > 50.17.126.121:4001"
+        result = gateway("explain", DEFAULT, flow, "--today", "2028-01-01")
+        self.assertIn("(stale)", result.output)
+        self.assertIn("block by", result.output)
+        self.assertIn("more than 120 days ago", result.stderr)
+
+
+class PolicyCommandTests(SynchronousTestCase):
+    """`gateway check` and `gateway test` on files of a policy admin."""
+
+    def file(self, name: str, text: str) -> str:
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / name).write_text(text)
+        return str(folder / name)
+
+    def test_sound(self) -> None:
+        """The policies that come with the gateway are sound."""
+        result = gateway("check", DEFAULT, str(ROOT / "policies" / "exit.yaml"))
+        self.assertEqual(result.exit_code, 0, result.output)
+        self.assertIn('policy "promise" is sound, 5 rules, 15 cases', result.output)
+
+    def test_faults(self) -> None:
+        """Every fault of every file is named at its line, also as JSON."""
+        path = self.file("p.yaml", "policy: p\ndefalt: block\nrules:\n- {id: a, when: {}}\n")
+        result = gateway("check", DEFAULT, path, "--json")
+        self.assertEqual(result.exit_code, 2)
+        problems = json.loads(result.output)["problems"]
+        self.assertEqual([(one["file"], one["line"]) for one in problems], [(path, 2), (path, 4)])
+
+    def test_configuration(self) -> None:
+        """A configuration is checked with its policy: a wrap to an unknown exit is a fault."""
+        policy = "policy: p\nrules:\n- {id: a, when: {}, action: {wrap: us-eats}}\n"
+        path = self.file("policy.yaml", policy)
+        config = Path(path).with_name("gateway.yaml")
+        config.write_text("policy: policy.yaml\nlisteners: []\n")
+        result = gateway("check", str(config))
+        self.assertEqual(result.exit_code, 2, result.output)
+        self.assertIn(f'{path}:3:3: rule "a": no exit is called "us-eats"', result.output)
+
+    def test_blocked_relay(self) -> None:
+        """A relay that stands where the policy lets nothing go is a fault."""
+        policy = self.file("policy.yaml", (ROOT / "policies" / "default.yaml").read_text())
+        config = Path(policy).with_name("gateway.yaml")
+        config.write_text(
+            "policy: policy.yaml\nrelays:\n- {name: r, address: '114.114.114.114:4001'}\n"
+            "geo: {max_age_days: 36500}\n"
+        )
+        result = gateway("check", str(config))
+        self.assertEqual(result.exit_code, 2, result.output)
+        self.assertIn('relay "r" is itself blocked by rule "never-ping-china"', result.output)
+
+    def test_cases(self) -> None:
+        """All cases of a folder run, and pass."""
+        result = gateway("test", str(ROOT / "policies"), *DAY)
+        self.assertEqual(result.exit_code, 0, result.output)
+        self.assertIn("18 cases passed, 0 failed", result.output)
+
+    def test_failing_case(self) -> None:
+        """A case that fails is explained, and the status is 1."""
+        path = self.file(
+            "p.yaml",
+            "policy: p\njurisdictions: {cn: {location: [CN]}}\n"
+            "rules:\n- {id: a, when: {to: cn}, action: block}\n"
+            "cases:\n- {flow: 'udp 10.0.0.1:1 > 8.8.8.8:53', expect: {action: block, rule: a}}\n",
+        )
+        result = gateway("test", path, *DAY)
+        self.assertEqual(result.exit_code, 1, result.output)
+        self.assertIn("rule is default, expected a", result.output)
+        self.assertIn("location US", result.output)
+        report = json.loads(gateway("test", path, *DAY, "--json").output)
+        self.assertEqual((report["passed"], report["failed"]), (0, 1))
+        self.assertEqual(report["failures"][0]["verdict"]["rule"], "default")
+
+    def test_unreached(self) -> None:
+        """A rule without a case is named."""
+        path = self.file("p.yaml", "policy: p\nrules:\n- {id: lonely, when: {}, action: block}\n")
+        result = gateway("test", path, *DAY)
+        self.assertEqual(result.exit_code, 0)
+        self.assertIn('no case reaches rule "lonely"', result.output)
+
+
+class LocateTests(SynchronousTestCase):
+    """`gateway locate` shows evidence with sources and dates."""
+
+    def test_evidence(self) -> None:
+        """Each word has its axis, source, date and prefix; credits are shown."""
+        result = gateway("locate", "114.114.114.114", *DAY)
+        self.assertEqual(result.exit_code, 0, result.output)
+        for word in ("location", "registration", "operator", "CN", "2026-09-01", "DB-IP"):
+            self.assertIn(word, result.output)
+
+    def test_jurisdictions(self) -> None:
+        """With a policy, the jurisdictions are named; each spelling of an address is the same."""
+        spellings = ["114.114.114.114", "::ffff:114.114.114.114", "2002:7272:7272::1"]
+        spellings.append("64:ff9b::7272:7272")
+        result = gateway("locate", "--policy", DEFAULT, *spellings, *DAY, "--json")
+        located = json.loads(result.output)
+        self.assertEqual([one["address"] for one in located], spellings)
+        self.assertEqual([one["jurisdictions"] for one in located], [["mainland-china"]] * 4)
+
+    def test_private(self) -> None:
+        """A private address is nobody's, and may be in any jurisdiction."""
+        (one,) = json.loads(gateway("locate", "--policy", DEFAULT, "10.0.0.1", "--json").output)
+        self.assertEqual(one["undetermined"], ["mainland-china"])
+        self.assertIn("RFC 1918", one["doubts"][0])
+
+
+class InitTests(SynchronousTestCase):
+    """`gateway init` makes a starter that works, and overwrites nothing."""
+
+    def test_starter(self) -> None:
+        """What init writes is sound, and its keys are their owner's."""
+        folder = Path(self.mktemp())
+        result = gateway("init", str(folder), "--exit-host", "192.0.2.7", "--json")
+        self.assertEqual(result.exit_code, 0, result.output)
+        self.assertEqual(len(json.loads(result.output)["files"]), 11)
+        config = folder / "gateway.yaml"
+        # Sound on any day: the age of the data is another matter.
+        config.write_text(config.read_text().replace("max_age_days: 120", "max_age_days: 36500"))
+        checked = gateway("check", *(str(folder / f"{name}.yaml") for name in ("gateway", "exit")))
+        self.assertEqual(checked.exit_code, 0, checked.output)
+        for name in ("ca.key", "exit.key", "gateway.key"):
+            self.assertEqual((folder / name).stat().st_mode & 0o777, 0o600)
+
+    def test_twice(self) -> None:
+        """A second init changes nothing and says what is there."""
+        folder = Path(self.mktemp())
+        gateway("init", str(folder))
+        before = (folder / "ca.key").read_bytes()
+        result = gateway("init", str(folder))
+        self.assertEqual(result.exit_code, 2)
+        self.assertIn("gateway.yaml: is there already", result.output)
+        self.assertEqual((folder / "ca.key").read_bytes(), before)
+
+
+CONFIG = """\
+policy: {policy}
+listeners:
+  - {{kind: socks5, address: "{address}"}}
+evidence: {{path: evidence}}
+"""
+
+
+class ProcessTests(SynchronousTestCase):
+    """The real process starts, says where it listens, reloads and stops."""
+
+    def start(self, *arguments: str, address: str = "127.0.0.1:0") -> subprocess.Popen[str]:
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+        self.config = self.folder / "gateway.yaml"
+        self.policy = self.folder / "policy.yaml"
+        self.policy.write_text("policy: first\n")
+        self.config.write_text(CONFIG.format(policy="policy.yaml", address=address))
+        command = [sys.executable, "-c", "from gateway.cli import main; main()", *arguments]
+        process = subprocess.Popen(
+            [*command, "--config", str(self.config)],
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.folder,
+        )
+        self.addCleanup(process.stderr.close)  # type: ignore[union-attr]  # piped above
+        self.addCleanup(process.wait, 10)
+        self.addCleanup(process.kill)
+        return process
+
+    def line_with(self, process: subprocess.Popen[str], words: str) -> str:
+        """Read the log up to a line that has the words; a hang meets trial's own timeout."""
+        assert process.stderr is not None
+        read = []
+        for line in process.stderr:
+            read.append(line)
+            if words in line:
+                return line
+        raise AssertionError(f"{words!r} never came in:\n{''.join(read)}")
+
+    def test_life(self) -> None:
+        """It listens; SIGHUP adopts a good policy, refuses a bad one; SIGTERM ends it with 0."""
+        process = self.start("run")
+        self.line_with(process, "socks5 on 127.0.0.1:")
+        self.policy.write_text("policy: second\n")
+        process.send_signal(signal.SIGHUP)
+        self.assertIn('epoch 2: policy "second"', self.line_with(process, "epoch 2"))
+        self.policy.write_text("policy: third\nrules: [{id: a}]\n")
+        process.send_signal(signal.SIGHUP)
+        self.assertIn("epoch 2 stays", self.line_with(process, "reload refused"))
+        process.send_signal(signal.SIGTERM)
+        self.line_with(process, "stopped")
+        self.assertEqual(process.wait(10), 0)
+
+    def test_json_log(self) -> None:
+        """Every line of a JSON log is an object with time, level, namespace and message."""
+        process = self.start("run", "--log-format", "json")
+        record = json.loads(self.line_with(process, "socks5 on"))
+        self.assertEqual(set(record), {"time", "level", "namespace", "message"})
+        self.assertEqual((record["level"], record["namespace"]), ("info", "gateway.service"))
+
+    def test_cannot_bind(self) -> None:
+        """An address that cannot be had is a fault at its line, with status 2."""
+        process = self.start("run", address="192.0.2.1:1080")
+        _, said = process.communicate(timeout=20)
+        self.assertEqual(process.returncode, 2, said)
+        self.assertIn(f"{self.config}:3", said)
+        self.assertIn("cannot listen on 192.0.2.1:1080: Cannot assign requested address", said)
+        self.assertNotIn("Traceback", said)
+
+    def test_twist(self) -> None:
+        """`twist gateway` runs the same."""
+        self.start("run").kill()
+        process = subprocess.run(
+            [sys.executable, "-m", "twisted", "gateway", "--help"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        self.assertIn("--config", process.stdout)
