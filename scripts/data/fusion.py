@@ -4,6 +4,7 @@ Never: where ranges come from; the form of our own file."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from readers import Range
 
@@ -22,14 +23,15 @@ def fused(columns: tuple[list[Range], ...], bits: int) -> Segments:
         for change in ((each.first, 1, column, each.value), (each.last + 1, 0, column, None))
     )
     nothing: Evidence = ("", "", 0)
-    current, segments = list(nothing), [(0, nothing)]
+    current: list[Any] = list(nothing)
+    segments: Segments = [(0, nothing)]
     for address, _, column, value in changes:
         if address >= 1 << bits:
             break
         current[column] = nothing[column] if value is None else value
         if segments[-1][0] == address:
             segments.pop()
-        segments.append((address, tuple(current)))
+        segments.append((address, (current[0], current[1], current[2])))
     return list(without_repetition(segments))
 
 
