@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from gateway.errors import AddressError
 from gateway.geo.detail import evidence_of
 from gateway.geo.layers import Layers
+from gateway.geo.mmdb import Word
 from gateway.geo.places import Places, Words, joined
 from gateway.geo.sources import SourceInfo
 from gateway.geo.spellings import Embedded
@@ -84,16 +85,17 @@ class Atlas:
         number = part.numbers[part.find(int.from_bytes(address))]
         place = self._known[number] or self._make(number)
         if self._databases and number < self._tuple_count:
-            return self._places.widened(place, self._asked(address))
+            said = tuple([database.word(address) for database in self._databases])
+            return self._places.widened(place, said, lambda: self._words(said))
         return place
 
     def _make(self, number: int) -> Place:
         place = self._known[number] = self._places.make(self.layers.bundled_words(number))
         return place
 
-    def _asked(self, address: bytes) -> Words:
-        layers = self.layers
-        return joined([layers.words_of(each, each.word(address)) for each in self._databases])
+    def _words(self, said: tuple[Word, ...]) -> Words:
+        pairs = zip(self._databases, said, strict=True)
+        return joined([self.layers.words_of(database, word) for database, word in pairs])
 
     def _together(self, address: bytes) -> Place:
         inner = self._inner(address)

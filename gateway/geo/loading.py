@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import date
 from importlib import resources
 from pathlib import Path
@@ -15,6 +16,7 @@ from gateway.geo.atlas import Atlas
 from gateway.geo.bundle import Bundle, decode, empty
 from gateway.geo.layers import Layers
 from gateway.geo.mmdb import Database
+from gateway.geo.partition import Partition
 from gateway.geo.places import Places
 from gateway.geo.settled import laid_over, of_nat64, of_overrides, of_special
 from gateway.geo.sources import Bundled, Mmdb, Override, SourceInfo, is_stale
@@ -126,7 +128,8 @@ class _Making:
         )
         tuple_count = len(self.bundle.location)
         layers = Layers(
-            bundle=self.bundle,
+            # Its own partitions are not needed beside those with everything laid over them.
+            bundle=replace(self.bundle, v4=Partition.whole(32), v6=Partition.whole(128)),
             fresh=frozenset(axis for axis in Axis if self._is_fresh(axis)),
             databases=tuple(self.databases),
             settled=tuple(each for layer in settled for each in layer),

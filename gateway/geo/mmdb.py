@@ -52,19 +52,22 @@ class Database:
 
     def word(self, address: bytes) -> Word:
         """Look an address up.  A file that is corrupt there gives a fault, never an exception."""
-        return self.word_with_network(address)[0]
+        return self._look_up(address)[0]
 
     def word_with_network(self, address: bytes) -> tuple[Word, str]:
         """Look an address up, with the network (CIDR) that the record is about."""
+        word, length = self._look_up(address)
+        return word, str(ipaddress.ip_network((address, length), strict=False))
+
+    def _look_up(self, address: bytes) -> tuple[Word, int]:
         ip = ipaddress.ip_address(address)
         if ip.version == 6 and not self._has_ipv6:
-            return Word(), str(ip)
+            return Word(), ip.max_prefixlen
         try:
             record, length = self._reader.get_with_prefix_len(ip)
         except (ValueError, maxminddb.InvalidDatabaseError) as exc:
-            return Word(fault=f"{self.name} is corrupt ({exc})"), str(ip)
-        network = ipaddress.ip_network((address, length), strict=False)
-        return _read(record, self.axis), str(network)
+            return Word(fault=f"{self.name} is corrupt ({exc})"), ip.max_prefixlen
+        return _read(record, self.axis), length
 
 
 def _read(record: object, axis: Axis) -> Word:

@@ -121,7 +121,7 @@ class _Copy:
     def skip_until(self, address: int) -> None:
         """Leave out what starts before an address; the segment it lies in goes on there."""
         self._done = self._count_before(address)
-        if address <= self.old.top and self.old.start(self._done - 1) != address:
+        if address <= self.old.last(self._done - 1):
             self.put(address, self.old.numbers[self._done - 1])
 
     def put(self, start: int, number: int) -> None:

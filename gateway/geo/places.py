@@ -4,7 +4,7 @@ Never: addresses, files; which source said what."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
@@ -57,7 +57,12 @@ class Places:
         # As many as there are distinct values in the sources: a few thousand.
         self._values: dict[Values, Mapping[Axis, tuple[str, ...]]] = {}
         self._joined: dict[tuple[Place, ...], Place] = {}
-        self._widened: dict[tuple[Place, Words], Place] = {}
+        self._widened: dict[tuple[Place, Hashable], Place] = {}
+
+    @property
+    def remembered(self) -> int:
+        """How many joined places are remembered now."""
+        return len(self._joined) + len(self._widened)
 
     def make(self, words: Words) -> Place:
         """Make the place of what is said."""
@@ -69,12 +74,16 @@ class Places:
             self._values[words.values] = values
         return Place(values, words.asns, words.doubts)
 
-    def widened(self, place: Place, more: Words) -> Place:
-        """Give the place that has what is said more; the same arguments give the same object."""
-        found = self._widened.get((place, more))
+    def widened(self, place: Place, said: Hashable, words: Callable[[], Words]) -> Place:
+        """Give the place that has what is said more.
+
+        Args:    said: the same for the same words; words: them, asked for once.
+        Returns: the same object for the same place and `said`.
+        """
+        found = self._widened.get((place, said))
         if found is None:
-            found = self.make(joined((words_of(place), more)))
-            _bound(self._widened)[place, more] = found
+            found = self.make(joined((words_of(place), words())))
+            _bound(self._widened)[place, said] = found
         return found
 
     def together(self, places: tuple[Place, ...]) -> Place:

@@ -6,33 +6,18 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from gateway.document import Document, Steps, read, suggestion, validate
 from gateway.errors import AddressError, InputError, Problem
-from gateway.model import Action, Axis, FlowKey, IdentifierKind, Mode, Verdict
-from gateway.policy import conditions
+from gateway.model import Action, FlowKey, Mode, Verdict
 from gateway.policy.case import Case
-from gateway.policy.conditions import Condition
-from gateway.policy.jurisdiction import Jurisdiction
-from gateway.policy.names import NameSet
-from gateway.policy.networks import AddressSet, address_range
+from gateway.policy.compiling import Compiler, jurisdiction
+from gateway.policy.networks import address_range
 from gateway.policy.policy import Policy
 from gateway.policy.rule import Rule
-from gateway.policy.sections import (
-    ANY,
-    CaseSection,
-    CasesSection,
-    ChoiceOf,
-    JurisdictionSection,
-    PolicySection,
-    When,
-    names_of,
-)
-
-Value = TypeVar("Value")
+from gateway.policy.sections import CaseSection, CasesSection, PolicySection, When, names_of
 
 
 def load(path: str | Path, today: datetime.date) -> Policy:
@@ -61,8 +46,8 @@ def compile_policy(
         cases += _cases(beside, more.cases, section, problems)
     if problems:
         raise InputError(problems)
-    jurisdictions = {name: _jurisdiction(name, one) for name, one in section.jurisdictions.items()}
-    compiler = _Compiler(document, section, today)
+    jurisdictions = {name: jurisdiction(name, one) for name, one in section.jurisdictions.items()}
+    compiler = Compiler(document, section, today)
     rules = tuple(compiler.rule(at) for at in range(len(section.rules)))
     return Policy(
         name=section.policy,
@@ -94,9 +79,6 @@ def _revision(document: Document) -> str:
     """Hash what the document says, not how it is laid out."""
     text = json.dumps(document.value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-# --- what only the whole file can tell -----------------------------------------------------------
 
 
 def _problems(document: Document, section: PolicySection) -> Iterator[Problem]:
@@ -191,112 +173,3 @@ def _warnings(
             still = "still blocks" if rule.verdict.action is Action.BLOCK else "no longer matches"
             sentence = f'rule "{rule.id}" expired on {rule.expires} and {still}'
             yield document.problem(("rules", at, "expires"), sentence)
-
-
-# --- sections → compiled values ------------------------------------------------------------------
-
-
-def _jurisdiction(name: str, section: JurisdictionSection) -> Jurisdiction:
-    asked = {
-        Axis.LOCATION: section.location,
-        Axis.REGISTRATION: section.registration,
-        Axis.OPERATOR: section.operator,
-    }
-    return Jurisdiction(
-        name=name,
-        countries={axis: frozenset(codes) for axis, codes in asked.items() if codes},
-        asns=frozenset(section.asns),
-        networks=AddressSet(section.networks),
-        names=NameSet(section.names),
-        exceptions=AddressSet(section.except_.networks),
-        must_agree=section.agreement == "all",
-    )
-
-
-class _Compiler:
-    """Compiles the rules of one policy."""
-
-    def __init__(
-        self,
-        document: Document,
-        section: PolicySection,
-        today: datetime.date,
-    ) -> None:
-        self.document = document
-        self.section = section
-        self.today = today
-
-    def rule(self, at: int) -> Rule:
-        section = self.section.rules[at]
-        percent = 100.0 if section.mode is Mode.SHADOW else 0.0
-        if section.shadow is not None:
-            percent = section.shadow.percent
-        return Rule(
-            condition=self.condition(section.when),
-            verdict=Verdict(
-                section.action.action,
-                section.id,
-                section.reason or section.id,
-                section.action.target,
-            ),
-            asks_names=_asks_names(section.when),
-            shadow_percent=percent,
-            owner=section.owner or self.section.owner,
-            expires=section.expires,
-            expired=section.expires is not None and section.expires < self.today,
-            place=self.document.problem(("rules", at), section.id),
-        )
-
-    def condition(self, when: When) -> Condition:
-        parts = list(self._parts(when))
-        return parts[0] if len(parts) == 1 else conditions.All(tuple(parts))
-
-    def _parts(self, when: When) -> Iterator[Condition]:
-        """Give one condition a key, the cheap and telling ones first."""
-        yield from _of(when.transport, lambda values: conditions.TransportIs(frozenset(values)))
-        yield from _of(when.traffic, lambda values: conditions.TrafficIs(frozenset(values)))
-        yield from _of(when.protocol, lambda values: conditions.ProtocolIs(frozenset(values)))
-        yield from _of(when.plaintext, lambda values: conditions.PlaintextHas(_kinds(values)))
-        yield from _of(when.to, conditions.To)
-        yield from _of(when.from_, lambda values: conditions.From(self._clients(values)))
-        yield from _of(when.port, conditions.PortIn)
-        yield from _of(when.asn, lambda values: conditions.AsnIs(frozenset(values)))
-        yield from _of(when.name, lambda values: conditions.NameIn(NameSet(values)))
-        if when.any is not None:
-            yield conditions.Any(tuple(self.condition(one) for one in when.any))
-        if when.all is not None:
-            yield conditions.All(tuple(self.condition(one) for one in when.all))
-        if when.not_ is not None:
-            yield conditions.Not(self.condition(when.not_))
-
-    def _clients(self, values: Sequence[str]) -> AddressSet:
-        networks: list[str] = []
-        for value in values:
-            networks += self.section.clients.get(value, (value,))
-        return AddressSet(networks)
-
-
-def _asks_names(when: When) -> bool:
-    return any(one.name is not None for one in _all_within(when))
-
-
-def _all_within(when: When) -> Iterator[When]:
-    """Give a section of conditions and every section inside it."""
-    yield when
-    inner = (*(when.any or ()), *(when.all or ()), *((when.not_,) if when.not_ else ()))
-    for one in inner:
-        yield from _all_within(one)
-
-
-def _of(
-    choice: ChoiceOf[Value] | None, make: Callable[[tuple[Value, ...]], Condition]
-) -> Iterator[Condition]:
-    if choice is not None:
-        condition = make(choice.values)
-        yield conditions.Not(condition) if choice.negated else condition
-
-
-def _kinds(values: Sequence[str]) -> frozenset[IdentifierKind]:
-    if ANY in values:
-        return frozenset(IdentifierKind)
-    return frozenset(IdentifierKind(value) for value in values)

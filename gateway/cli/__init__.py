@@ -1,0 +1,19 @@
+"""The commands.  Owns: `gateway`, and which commands there are.  Exit statuses: 0 fine, 1 findings
+or failures, 2 bad usage or configuration.  Knows: click.  Never: doing the work itself."""
+
+from __future__ import annotations
+
+import click
+
+from gateway.cli.asking import check, explain, locate, test
+from gateway.cli.running import demo_, exit_, init, run
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="rtc-gateway", prog_name="gateway")
+def main() -> None:
+    """Routing-policy enforcement gateway for real-time audio apps."""
+
+
+for command in (run, exit_, init, demo_, check, explain, test, locate):
+    main.add_command(command)

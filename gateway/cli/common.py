@@ -1,0 +1,119 @@
+"""What several commands need.  Owns: shared options, clear errors, finding policies and data.
+Knows: click, rich.  Never: a command."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec
+
+import click
+from rich.console import Console
+
+from gateway import config, geo, logs, policy, starter
+from gateway.core import World, load_atlas
+from gateway.errors import AddressError, DataError, GatewayError
+from gateway.flow.epoch import Epoch
+
+Arguments = ParamSpec("Arguments")
+
+
+def real_world() -> World:
+    """Give the host's own clock and chance."""
+    return World(now=now, random_octets=os.urandom)
+
+
+def now() -> datetime.datetime:
+    """Give the time of day, UTC."""
+    return datetime.datetime.now(datetime.UTC)
+
+
+def clear_errors(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
+    """Print our errors without a traceback, and leave with status 2."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except GatewayError as error:
+            click.echo(str(error), err=True)
+            sys.exit(2)
+
+    return wrapped
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+log_format_option = click.option(
+    "--log-format", type=click.Choice(logs.FORMATS), default="text", help="Text or JSON lines."
+)
+log_level_option = click.option("--log-level", type=click.Choice(logs.LEVELS), default="info")
+today_option = click.option(
+    "--today",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Judge expiry and the age of data as on this day.  Omitted: today, UTC.",
+)
+geo_option = click.option(
+    "--config", "config_path", help="Take geo (sources, overrides) from this gateway.yaml."
+)
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def stdout() -> Console:
+    """Give standard output as a rich console."""
+    # Not a terminal: wide enough that no column is broken.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+
+
+def day_of(today: datetime.datetime | None) -> datetime.date:
+    """Give the day of --today, or today."""
+    return now().date() if today is None else today.date()
+
+
+def atlas_of(config_path: str | None, day: datetime.date) -> geo.Atlas:
+    """Give the atlas that a configuration names, or the bundled one; warnings go to stderr."""
+    default = starter.folder_of_policies() / "default.yaml"
+    loaded = config.built_in(default) if config_path is None else config.load(config_path)
+    atlas = load_atlas(loaded, day)
+    for sentence in atlas.warnings:
+        click.echo(sentence, err=True)
+    return atlas
+
+
+def epoch_of(policy_path: str, config_path: str | None, day: datetime.date) -> Epoch:
+    """Give a policy over that atlas."""
+    return Epoch(0, policy.load(policy_path, day), atlas_of(config_path, day))
+
+
+def payload_of(text: str) -> bytes:
+    """Read hex:… or file:PATH."""
+    kind, _, value = text.partition(":")
+    try:
+        if kind == "hex":
+            return bytes.fromhex(value)
+        if kind == "file":
+            return Path(value).read_bytes()
+    except OSError as error:
+        raise DataError(value, str(error.strerror), "a file with the payload") from error
+    except ValueError as error:
+        raise AddressError(text, f"hexadecimal ({error})") from error
+    raise AddressError(text, "a payload such as hex:3800… or file:PATH")
+
+
+def policy_files(paths: tuple[str, ...]) -> list[Path]:
+    """Give the policy files of paths, looking into folders; files of cases are not policies."""
+    files: list[Path] = []
+    for path in map(Path, paths):
+        inside = sorted(path.rglob("*.yaml")) if path.is_dir() else [path]
+        files += [one for one in inside if not one.name.endswith(".cases.yaml") or one == path]
+    if not files:
+        raise DataError(", ".join(paths), "holds no policy", "files that end with .yaml")
+    return files

@@ -1,0 +1,99 @@
+"""Commands that run something.  Owns: run, exit, init, demo.
+Knows: click, signals.  Never: what a gateway is made of."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway import config, demo, logs, starter
+from gateway.cli.common import (
+    clear_errors,
+    json_option,
+    log_format_option,
+    log_level_option,
+    now,
+    print_json,
+    real_world,
+    stdout,
+)
+from gateway.service import ExitServer, Gateway
+
+
+@click.command()
+@click.option("--config", "config_path", help="gateway.yaml; without: ./gateway.yaml or built in.")
+@log_format_option
+@log_level_option
+@clear_errors
+def run(config_path: str | None, log_format: str, log_level: str) -> None:
+    """Run the gateway.  SIGTERM drains and stops it; SIGHUP loads policy and data again."""
+    if config_path is not None or Path("gateway.yaml").exists():
+        loaded = config.load(config_path or "gateway.yaml")
+    else:
+        loaded = config.built_in(starter.folder_of_policies() / "default.yaml")
+    _serve(Gateway, loaded, log_format, log_level)
+
+
+@click.command("exit")
+@click.option("--config", "config_path", default="exit.yaml", show_default=True)
+@log_format_option
+@log_level_option
+@clear_errors
+def exit_(config_path: str, log_format: str, log_level: str) -> None:
+    """Run an exit: the far end of gateways' tunnels, with a policy of its own."""
+    _serve(ExitServer, config.load(config_path), log_format, log_level)
+
+
+def _serve(
+    kind: type[Gateway] | type[ExitServer], loaded: config.Config, log_format: str, log_level: str
+) -> None:
+    from twisted.internet import reactor  # installed on first import
+
+    logs.begin(sys.stderr, log_format, log_level)
+    twisted_reactor: Any = reactor
+    served = kind(twisted_reactor, loaded, real_world())
+    # Before anything listens: whoever saw it listen may send the signal.
+    signal.signal(signal.SIGHUP, lambda *_: twisted_reactor.callFromThread(served.core.reload))
+    served.start()
+    twisted_reactor.addSystemEventTrigger("before", "shutdown", served.stop)
+    twisted_reactor.run()
+
+
+@click.command()
+@click.argument("directory", default=".")
+@click.option("--exit-host", default="exit.example", show_default=True, help="Name or address.")
+@click.option("--exit-port", default=4433, show_default=True)
+@json_option
+@clear_errors
+def init(directory: str, exit_host: str, exit_port: int, as_json: bool) -> None:
+    """Write a starter: gateway.yaml, exit.yaml, policies, and keys for both ends."""
+    plan = starter.Plan(exit_host=exit_host, exit_port=exit_port)
+    files = starter.write(Path(directory), plan, now())
+    if as_json:
+        print_json({"files": [str(path) for path in files]})
+        return
+    for path in files:
+        click.echo(path)
+    click.echo(
+        "\nTake exit.yaml, exit-policy.yaml, exit.pem, exit.key and ca.pem to the exit, and keep"
+        "\nca.key off both machines.  Then: gateway exit there, gateway run here."
+    )
+
+
+@click.command("demo")
+@click.argument("capture", required=False, type=click.Path(path_type=Path))
+@click.option("--fast", is_flag=True, help="As quickly as it goes, not at the capture's pace.")
+@json_option
+@clear_errors
+def demo_(capture: Path | None, fast: bool, as_json: bool) -> None:
+    """Play a real client's traffic through gateway and exit, all on loopback."""
+    result = demo.play(real_world(), capture, fast=fast, quiet=as_json)
+    if as_json:
+        print_json(demo.as_json(result))
+    else:
+        demo.show(result, stdout())
+    sys.exit(0 if result.is_good else 1)

@@ -1,0 +1,129 @@
+"""Compiling.  Owns: sections of a sound policy file → conditions, rules, jurisdictions.
+Knows: the language's sections.  Never: faults of the file; loading found them before."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from gateway.document import Document
+from gateway.model import Axis, IdentifierKind, Mode, Verdict
+from gateway.policy import conditions
+from gateway.policy.conditions import Condition
+from gateway.policy.jurisdiction import Jurisdiction
+from gateway.policy.names import NameSet
+from gateway.policy.networks import AddressSet
+from gateway.policy.rule import Rule
+from gateway.policy.sections import ANY, ChoiceOf, JurisdictionSection, PolicySection, When
+
+Value = TypeVar("Value")
+
+
+def jurisdiction(name: str, section: JurisdictionSection) -> Jurisdiction:
+    """Compile a named set."""
+    asked = {
+        Axis.LOCATION: section.location,
+        Axis.REGISTRATION: section.registration,
+        Axis.OPERATOR: section.operator,
+    }
+    return Jurisdiction(
+        name=name,
+        countries={axis: frozenset(codes) for axis, codes in asked.items() if codes},
+        asns=frozenset(section.asns),
+        networks=AddressSet(section.networks),
+        names=NameSet(section.names),
+        exceptions=AddressSet(section.except_.networks),
+        must_agree=section.agreement == "all",
+    )
+
+
+class Compiler:
+    """Compiles the rules of one policy."""
+
+    def __init__(
+        self,
+        document: Document,
+        section: PolicySection,
+        today: datetime.date,
+    ) -> None:
+        self.document = document
+        self.section = section
+        self.today = today
+
+    def rule(self, at: int) -> Rule:
+        """Compile the rule of an index."""
+        section = self.section.rules[at]
+        percent = 100.0 if section.mode is Mode.SHADOW else 0.0
+        if section.shadow is not None:
+            percent = section.shadow.percent
+        return Rule(
+            condition=self.condition(section.when),
+            verdict=Verdict(
+                section.action.action,
+                section.id,
+                section.reason or section.id,
+                section.action.target,
+            ),
+            asks_names=_asks_names(section.when),
+            shadow_percent=percent,
+            owner=section.owner or self.section.owner,
+            expires=section.expires,
+            expired=section.expires is not None and section.expires < self.today,
+            place=self.document.problem(("rules", at), section.id),
+        )
+
+    def condition(self, when: When) -> Condition:
+        """Compile conditions, all of which must hold."""
+        parts = list(self._parts(when))
+        return parts[0] if len(parts) == 1 else conditions.All(tuple(parts))
+
+    def _parts(self, when: When) -> Iterator[Condition]:
+        """Give one condition a key, the cheap and telling ones first."""
+        yield from _of(when.transport, lambda values: conditions.TransportIs(frozenset(values)))
+        yield from _of(when.traffic, lambda values: conditions.TrafficIs(frozenset(values)))
+        yield from _of(when.protocol, lambda values: conditions.ProtocolIs(frozenset(values)))
+        yield from _of(when.plaintext, lambda values: conditions.PlaintextHas(_kinds(values)))
+        yield from _of(when.to, conditions.To)
+        yield from _of(when.from_, lambda values: conditions.From(self._clients(values)))
+        yield from _of(when.port, conditions.PortIn)
+        yield from _of(when.asn, lambda values: conditions.AsnIs(frozenset(values)))
+        yield from _of(when.name, lambda values: conditions.NameIn(NameSet(values)))
+        if when.any is not None:
+            yield conditions.Any(tuple(self.condition(one) for one in when.any))
+        if when.all is not None:
+            yield conditions.All(tuple(self.condition(one) for one in when.all))
+        if when.not_ is not None:
+            yield conditions.Not(self.condition(when.not_))
+
+    def _clients(self, values: Sequence[str]) -> AddressSet:
+        networks: list[str] = []
+        for value in values:
+            networks += self.section.clients.get(value, (value,))
+        return AddressSet(networks)
+
+
+def _asks_names(when: When) -> bool:
+    return any(one.name is not None for one in _all_within(when))
+
+
+def _all_within(when: When) -> Iterator[When]:
+    """Give a section of conditions and every section inside it."""
+    yield when
+    inner = (*(when.any or ()), *(when.all or ()), *((when.not_,) if when.not_ else ()))
+    for one in inner:
+        yield from _all_within(one)
+
+
+def _of(
+    choice: ChoiceOf[Value] | None, make: Callable[[tuple[Value, ...]], Condition]
+) -> Iterator[Condition]:
+    if choice is not None:
+        condition = make(choice.values)
+        yield conditions.Not(condition) if choice.negated else condition
+
+
+def _kinds(values: Sequence[str]) -> frozenset[IdentifierKind]:
+    if ANY in values:
+        return frozenset(IdentifierKind)
+    return frozenset(IdentifierKind(value) for value in values)
