@@ -118,7 +118,7 @@ class DecisionLog:
         if evidence is None:
             if len(self._evidence) >= _MAX_EVIDENCE:
                 self._evidence.popitem(last=False)
-            evidence = self._evidence[address] = epoch.atlas.evidence(address)
+            evidence = self._evidence[address] = epoch.atlas.evidence(address, widest=False)
         return evidence
 
 

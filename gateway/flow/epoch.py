@@ -25,8 +25,8 @@ class Atlas(Protocol):
     def embedded(self, address: bytes) -> tuple[bytes, ...]:
         """Give the addresses that an address spells (6to4, NAT64)."""
 
-    def evidence(self, address: bytes) -> tuple[Evidence, ...]:
-        """Give each source's word on an address."""
+    def evidence(self, address: bytes, *, widest: bool = True) -> tuple[Evidence, ...]:
+        """Give each source's word on an address; not `widest`: quickly, with narrower prefixes."""
 
 
 @dataclass(frozen=True, slots=True)

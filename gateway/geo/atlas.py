@@ -61,18 +61,21 @@ class Atlas:
         """Give the IPv4 addresses that an address spells (6to4, NAT64, Teredo, ...)."""
         return tuple(found.address for found in self._spellings.embedded(address))
 
-    def evidence(self, address: bytes) -> tuple[Evidence, ...]:
+    def evidence(self, address: bytes, *, widest: bool = True) -> tuple[Evidence, ...]:
         """Give each source's word on an address and on every address that it spells.
 
-        Stale words too, marked.  Slow: milliseconds.  For an embedded address `source` says which
-        one it is about: "dbip-lite for 192.0.2.1 (6to4)".
+        Stale words too, marked.  For an embedded address `source` says which one it is about:
+        "dbip-lite for 192.0.2.1 (6to4)".
+
+        Args:    widest: give each word's widest range, which takes up to milliseconds; else the
+                 range around the address for which all bundled sources say the same.
         Raises:  AddressError: not 4 or 16 octets.
         """
         inner = self._inner(address)
-        said = evidence_of(self.layers, address)
+        said = evidence_of(self.layers, address, widest=widest)
         for found in inner:
             about = f" for {unpack(found.address)} ({found.spelling})"
-            said += evidence_of(self.layers, found.address, about)
+            said += evidence_of(self.layers, found.address, about, widest=widest)
         return said
 
     def _inner(self, address: bytes) -> tuple[Embedded, ...]:

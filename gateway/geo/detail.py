@@ -11,19 +11,22 @@ from gateway.geo.partition import range_text
 from gateway.model import Axis, Evidence
 
 
-def evidence_of(layers: Layers, address: bytes, about: str = "") -> tuple[Evidence, ...]:
+def evidence_of(
+    layers: Layers, address: bytes, about: str = "", *, widest: bool = True
+) -> tuple[Evidence, ...]:
     """Give every word on an address itself.
 
     Args:    about: is added to the source's name.
     Returns: in the order of the axes; `prefix` is the widest range around the address for which
-             the source says the same.
+             the source says the same, or where that is not asked for, the range around it for
+             which all bundled sources say the same.
     """
     part = layers.v4 if len(address) == 4 else layers.v6
     number = part.numbers[part.find(int.from_bytes(address))]
     if number >= layers.tuple_count:
         said = iter(layers.settled[number - layers.tuple_count].evidence)
     else:
-        said = _asked(layers, address)
+        said = _asked(layers, address, widest)
     ranked = sorted(said, key=lambda word: tuple(Axis).index(word.axis))
     return tuple(
         Evidence(word.axis, word.value, word.source + about, word.built, word.prefix, word.stale)
@@ -31,9 +34,9 @@ def evidence_of(layers: Layers, address: bytes, about: str = "") -> tuple[Eviden
     )
 
 
-def _asked(layers: Layers, address: bytes) -> Iterator[Evidence]:
+def _asked(layers: Layers, address: bytes, widest: bool) -> Iterator[Evidence]:
     for column in _columns(layers):
-        yield from _bundled(layers, column, address)
+        yield from _bundled(layers, column, address, widest)
     for database, is_fresh in layers.databases:
         yield from _of_database(layers, database, is_fresh, address)
 
@@ -64,7 +67,7 @@ def _as_text(asn: int) -> str:
     return f"AS{asn}" if asn else ""
 
 
-def _bundled(layers: Layers, column: _Column, address: bytes) -> Iterator[Evidence]:
+def _bundled(layers: Layers, column: _Column, address: bytes, widest: bool) -> Iterator[Evidence]:
     part = layers.v4 if len(address) == 4 else layers.v6
     position = part.find(int.from_bytes(address))
     value = column.says(part.numbers[position])
@@ -72,7 +75,7 @@ def _bundled(layers: Layers, column: _Column, address: bytes) -> Iterator[Eviden
         return
 
     def belongs(number: int) -> bool:
-        return number < layers.tuple_count and column.says(number) == value
+        return widest and number < layers.tuple_count and column.says(number) == value
 
     origin = [each for each in layers.bundle.origins if each.axis is column.axis][column.rank]
     prefix = range_text(*part.extent(position, belongs), part.bits)

@@ -48,7 +48,7 @@ class FakeAtlas:
         """Atlas API."""
         return ()
 
-    def evidence(self, address: bytes) -> tuple[Evidence, ...]:
+    def evidence(self, address: bytes, *, widest: bool = True) -> tuple[Evidence, ...]:
         """Atlas API."""
         return tuple(
             Evidence(axis, value, "fake", "2026-11-01", f"{unpack(address)}/32")
