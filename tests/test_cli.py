@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,6 @@ def gateway(*arguments: str) -> Result:
         "check a missing file": (("check", "nonesuch.yaml"), "nonesuch.yaml"),
         "run without its configuration": (("run", "--config", "nonesuch.yaml"), "nonesuch.yaml"),
         "exit without its configuration": (("exit", "--config", "nonesuch.yaml"), "nonesuch.yaml"),
-        "demo of what is no capture": (("demo", str(Path(__file__))), "a capture"),
     }
 )
 class UsageTests(SynchronousTestCase):
@@ -269,30 +269,46 @@ evidence: {{path: evidence}}
 """
 
 
+_HANGING_S = 60.0
+
+# The console script, wherever it was installed.
+PROGRAM = ("-c", "from gateway.cli import main; main()")
+
+
 class ProcessTests(SynchronousTestCase):
     """The real process starts, says where it listens, reloads and stops."""
 
-    def start(self, *arguments: str, address: str = "127.0.0.1:0") -> subprocess.Popen[str]:
+    def start(
+        self,
+        *arguments: str,
+        address: str = "127.0.0.1:0",
+        program: tuple[str, ...] = PROGRAM,
+    ) -> subprocess.Popen[str]:
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
         self.config = self.folder / "gateway.yaml"
         self.policy = self.folder / "policy.yaml"
         self.policy.write_text("policy: first\n")
         self.config.write_text(CONFIG.format(policy="policy.yaml", address=address))
-        command = [sys.executable, "-c", "from gateway.cli import main; main()", *arguments]
         process = subprocess.Popen(
-            [*command, "--config", str(self.config)],
+            [sys.executable, "-u", *program, *arguments, "--config", str(self.config)],
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             cwd=self.folder,
         )
-        self.addCleanup(process.stderr.close)  # type: ignore[union-attr]  # piped above
+        watchdog = threading.Timer(_HANGING_S, process.kill)  # a hang becomes the end of its log
+        watchdog.start()
+        self.addCleanup(watchdog.cancel)
+        for pipe in (process.stdout, process.stderr):
+            assert pipe is not None, "piped above"
+            self.addCleanup(pipe.close)
         self.addCleanup(process.wait, 10)
         self.addCleanup(process.kill)
         return process
 
     def line_with(self, process: subprocess.Popen[str], words: str) -> str:
-        """Read the log up to a line that has the words; a hang meets trial's own timeout."""
+        """Read the log up to a line that has the words."""
         assert process.stderr is not None
         read = []
         for line in process.stderr:
@@ -332,13 +348,26 @@ class ProcessTests(SynchronousTestCase):
         self.assertNotIn("Traceback", said)
 
     def test_twist(self) -> None:
-        """`twist gateway` runs the same."""
-        self.start("run").kill()
-        process = subprocess.run(
-            [sys.executable, "-m", "twisted", "gateway", "--help"],
+        """`twist gateway --config FILE` runs the same."""
+        process = self.start(program=("-m", "twisted", "gateway"))
+        assert process.stdout is not None
+        for line in process.stdout:
+            if '"kind": "socks5", "at": "127.0.0.1:' in line:  # twist writes JSON into a pipe
+                break
+        else:
+            raise AssertionError("twist never said that it listens")
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(10), 0)
+
+    def test_demo_of_no_capture(self) -> None:
+        """A demo of what is no capture says so, with status 2."""
+        done = subprocess.run(
+            [sys.executable, *PROGRAM, "demo", __file__],
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=60,
             check=False,
         )
-        self.assertIn("--config", process.stdout)
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertIn("expected a capture", done.stderr)
+        self.assertNotIn("Traceback", done.stderr)

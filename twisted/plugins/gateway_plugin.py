@@ -1,4 +1,5 @@
-"""`twist gateway`.  Owns: the plugin's name.  Knows: Twisted's plugin system.  Never: anything else."""
+"""`twist gateway`.  Owns: the plugin's name.  Knows: Twisted's plugins.
+Never: what a gateway is."""
 
 from twisted.application.service import ServiceMaker
 
