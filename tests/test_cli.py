@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -351,13 +353,16 @@ class ProcessTests(SynchronousTestCase):
         """`twist gateway --config FILE` runs the same."""
         process = self.start(program=("-m", "twisted", "gateway"))
         assert process.stdout is not None
-        for line in process.stdout:
-            if '"kind": "socks5", "at": "127.0.0.1:' in line:  # twist writes JSON into a pipe
-                break
-        else:
-            raise AssertionError("twist never said that it listens")
-        process.send_signal(signal.SIGTERM)
-        self.assertEqual(process.wait(10), 0)
+        said = []
+        for line in process.stdout:  # twist writes JSON into a pipe
+            said.append(line)
+            if found := re.search(r'"kind": "socks5", "at": "127.0.0.1:([0-9]+)"', line):
+                with socket.create_connection(("127.0.0.1", int(found[1])), timeout=20) as client:
+                    client.sendall(b"\x05\x01\x00")
+                    self.assertEqual(client.recv(2), b"\x05\x00")  # so its reactor runs
+                process.send_signal(signal.SIGTERM)
+        self.assertIn('"stopped"', "".join(said))
+        self.assertIn(process.wait(10), (0, -signal.SIGTERM))  # twist ends by the signal it got
 
     def test_demo_of_no_capture(self) -> None:
         """A demo of what is no capture says so, with status 2."""
