@@ -205,9 +205,9 @@ class Core:
             data=epoch.atlas.revision,
         )
         for warning in epoch.policy.warnings:
-            _log.warn("{warning}", warning=str(warning))
+            _log.warn("{sentence}", sentence=str(warning))
         for sentence in epoch.atlas.warnings:
-            _log.warn("{warning}", warning=sentence)
+            _log.warn("{sentence}", sentence=sentence)
 
     def _open_log(self) -> DecisionLog | None:
         directory = self.config.path(self.config.evidence.path)

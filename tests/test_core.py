@@ -1,0 +1,115 @@
+"""gateway.core: policy and data in force, reloaded, and written down."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway import config
+from gateway.core import Core
+from gateway.errors import DataError, InputError
+from gateway.model import Action, FlowKey
+from tests.support.bundled import world
+from tests.support.epochs import PING, FakeObserver
+
+GATEWAY = """\
+policy: policy.yaml
+listeners: [{kind: socks5, address: "127.0.0.1:0"}]
+exits:
+  - {name: us-east, kind: masque, url: "https://exit.example/{target_host}/{target_port}/", \
+ca: ca.pem, certificate: gw.pem, key: gw.key}
+geo: {overrides: [{network: 192.0.2.0/24, location: US, reason: a test}]}
+"""
+POLICY = """\
+policy: promise
+jurisdictions: {china: {location: [CN], registration: [CN], operator: [CN]}}
+rules:
+- {id: plain, when: {plaintext: any, to: {not: china}}, action: {wrap: us-east}}
+- {id: rest, when: {to: {not: china}}, action: allow, expires: 2026-11-23}
+"""
+AMERICAN = FlowKey.parse("udp 10.1.0.2:5000 > 192.0.2.1:4001")
+NOISE = b"\x7f\x02\x03\x04"
+
+
+class CoreTests(SynchronousTestCase):
+    """The last good epoch stays in force, and what happens is told."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        self.clock = Clock()
+        self.now = datetime(2026, 11, 23, 12, tzinfo=UTC)
+        self.observer = FakeObserver()
+
+    def core(self, gateway: str = GATEWAY, policy: str = POLICY) -> Core:
+        (self.folder / "gateway.yaml").write_text(gateway)
+        (self.folder / "policy.yaml").write_text(policy)
+        loaded = config.load(self.folder / "gateway.yaml")
+        handed = dataclasses.replace(world(), now=lambda: self.now)
+        core = Core(self.clock, loaded, handed, [self.observer])
+        core.start()
+        self.addCleanup(core.stop)
+        return core
+
+    def test_judges(self) -> None:
+        """A flow is judged by the policy over the data, told to observers and written down."""
+        core = self.core()
+        self.assertEqual(core.table.judge(AMERICAN, PING).target, "us-east")
+        self.assertEqual(len(self.observer.judged), 1)
+        log = (self.folder / "evidence" / "decisions.jsonl").read_text()
+        self.assertEqual(log.count('"rule":"plain"'), 1)
+
+    def test_reload(self) -> None:
+        """A good policy is a new epoch; a bad one is refused and logged, and changes nothing."""
+        core = self.core()
+        self.assertEqual(core.table.judge(AMERICAN, NOISE).action, Action.ALLOW)
+        (self.folder / "policy.yaml").write_text("policy: closed\n")
+        self.assertTrue(core.reload())
+        verdict = core.table.judge(AMERICAN, NOISE)
+        self.assertEqual((verdict.action, verdict.epoch), (Action.BLOCK, 2))
+        (self.folder / "policy.yaml").write_text("policy: broken\ndefault: open\n")
+        self.assertFalse(core.reload())
+        self.assertEqual(core.table.epoch.policy.name, "closed")
+
+    def test_midnight(self) -> None:
+        """An exception stops allowing when its last day is over, without anybody's doing."""
+        core = self.core()
+        self.assertEqual(core.table.judge(AMERICAN, NOISE).action, Action.ALLOW)
+        self.now += timedelta(hours=12)
+        self.clock.advance(5)
+        self.assertEqual(core.table.judge(AMERICAN, NOISE).action, Action.BLOCK)
+
+    def test_data_grow_stale(self) -> None:
+        """Data older than allowed count as none, and what rests on them is blocked."""
+        core = self.core(GATEWAY.replace("geo: {", "geo: {max_age_days: 100, "))
+        key = FlowKey.parse("udp 10.1.0.2:5000 > 50.17.126.121:4001")
+        self.assertEqual(core.table.judge(key, NOISE).action, Action.ALLOW)
+        self.now += timedelta(days=60)
+        self.clock.advance(5)
+        self.assertEqual(core.table.judge(key, NOISE).action, Action.BLOCK)
+
+    def test_unknown_exit(self) -> None:
+        """A wrap to an exit that is not configured is refused at the rule's line."""
+        error = self.assertRaises(
+            InputError, self.core, policy=POLICY.replace("us-east", "us-west")
+        )
+        self.assertIn('policy.yaml:4:3: rule "plain": no exit is called "us-west"', str(error))
+
+    def test_no_log(self) -> None:
+        """Without a place for evidence the gateway runs, unless evidence is required."""
+        (self.folder / "evidence").write_text("a file where the folder should be")
+        core = self.core()
+        self.assertEqual(core.table.judge(AMERICAN, NOISE).action, Action.ALLOW)
+        self.assertRaises(DataError, self.core, GATEWAY + "evidence: {required: true}\n")
+
+    def test_idle_flows(self) -> None:
+        """Flows that have gone silent are let go."""
+        core = self.core()
+        core.table.judge(AMERICAN, NOISE)
+        self.clock.pump([5.0] * 61)
+        self.assertEqual(len(core.table), 0)
+        self.assertEqual([flow.key for flow in self.observer.gone], [AMERICAN])
