@@ -31,10 +31,10 @@ def begin(stream: TextIO, form: str, level: str) -> None:
 
     least = LogLevel.lookupByName(level)
     # Twisted's own factories announce each socket at info level, with addresses of clients.
-    twisted = LogLevelFilterPredicate(defaultLogLevel=least)
-    for namespace in ("twisted", "-", "stdout", "stderr"):
-        twisted.setLogLevelForNamespace(namespace, max(least, LogLevel.warn, key=_rank))
-    filtered = FilteringLogObserver(_observer(observer), [twisted])
+    levels = LogLevelFilterPredicate(defaultLogLevel=least)
+    for namespace in ("twisted", "log_legacy"):
+        levels.setLogLevelForNamespace(namespace, max(least, LogLevel.warn, key=_rank))
+    filtered = FilteringLogObserver(_observer(observer), [levels])
     globalLogBeginner.beginLoggingTo([filtered], redirectStandardIO=False)
 
 

@@ -100,6 +100,8 @@ class Gateway:
         self.listeners: list[Listener] = [_listener(one, wiring) for one in config.listeners]
         self.bound: list[Endpoint] = []
         """Where each listener listens, once started; in the configuration's order."""
+        if not self.tunnels and any(self.core.table.epoch.policy.targets()):
+            _log.warn("there is no exit: what the policy wraps is blocked")
 
     def start(self) -> None:
         """Open the listeners and start the tunnels.
