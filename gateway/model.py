@@ -48,6 +48,7 @@ class Protocol(StrEnum):
     TLS = "tls"
     HTTP = "http"
     DNS = "dns"
+    SIP = "sip"
     UNKNOWN = "unknown"
 
 
@@ -214,6 +215,9 @@ class Content:
     message of a known one that is malformed or of an unknown kind)."""
     names: tuple[str, ...] = ()
     """Host names that the bytes carry (SNI, Host, DNS question): lower case, no final dot."""
+    addresses: tuple[bytes, ...] = ()
+    """Addresses that the payload asks its destination to reach (a TURN peer, the target of an HTTP
+    CONNECT), canonical: they are judged with the destination."""
 
 
 UNKNOWN = Content(Protocol.UNKNOWN)
@@ -275,8 +279,12 @@ class Facts:
     """None: no payload was seen yet (a TCP flow before its first bytes)."""
     names: tuple[str, ...] = ()
     """The names the client asked for or its payload carries: lower case, no final dot."""
-    embedded: tuple[bytes, ...] = ()
-    """Addresses spelled inside the destination address (6to4, NAT64): they are judged with it."""
+    further: tuple[bytes, ...] = ()
+    """Addresses that are judged with the destination's: spelled inside it (6to4, NAT64), or asked
+    for by the payload (a TURN peer)."""
+    further_places: tuple[Place, ...] = ()
+    """The places of those that the payload asks for; an address spelled inside the destination is
+    in the destination's place already."""
 
 
 @dataclass(frozen=True, slots=True)
