@@ -88,6 +88,8 @@ def parse(text: str, file: str) -> Document:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         raise InputError([Problem(file, line, column, _syntax(error))]) from error
+    except RecursionError:
+        raise InputError([Problem(file, 0, 0, "is nested too deeply")]) from None
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         sentence = f"is not YAML: the character {error.character!r} is not allowed"
@@ -137,7 +139,7 @@ class _Builder:
     def _mapping(self, node: MappingNode, steps: Steps) -> dict[str, object]:
         values: dict[str, object] = {}
         for key, value in node.value:
-            if not isinstance(key, ScalarNode):
+            if not isinstance(key, ScalarNode) or not _is_whole(str(key.value)):
                 self.complain(key, "a key must be text")
                 continue
             name = str(key.value)
@@ -151,6 +153,9 @@ class _Builder:
 
     def _scalar(self, node: ScalarNode) -> object:
         text = str(node.value)
+        if not _is_whole(text):
+            self.complain(node, "holds half a character (a lone surrogate)")
+            return None
         tag = str(node.tag).removeprefix(_TAG)
         try:
             match tag:
@@ -168,6 +173,15 @@ class _Builder:
             return text  # pydantic then says what was expected here
         self.complain(node, f"tag {node.tag} is not used here")
         return None
+
+
+def _is_whole(text: str) -> bool:
+    """Say whether text can be written as UTF-8; "\\ud800" in quotes cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _integer(text: str) -> int:

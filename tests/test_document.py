@@ -43,6 +43,7 @@ class Outer(Section):
         "a tab says what to use instead": ("a:\n\tb: 1", 2, "spaces, not tabs"),
         "a key that stands twice, with the first's line": ("a: 1\nb: 2\na: 3", 3, "on line 1"),
         "a key that is a list": ("? [x]\n: 1", 1, "a key must be text"),
+        "half a character": ('a: "\\ud800"', 1, "half a character"),
         "a tag of another language": ("a: !!python/name:os.system x", 1, "not used here"),
         "an unclosed bracket": ("a: [1, 2\nb: 3", 2, "is not YAML"),
     },
@@ -79,6 +80,11 @@ class ParseTests(SynchronousTestCase):
         """Brackets in brackets meet a bound instead of the end of the stack."""
         error = self.assertRaises(InputError, parse, "a: " + "[" * 90 + "]" * 90, "f")
         self.assertIn("too deeply", str(error))
+
+    def test_great_depth(self) -> None:
+        """Thousands of brackets too."""
+        error = self.assertRaises(InputError, parse, "a: " + "{a: " * 3000, "f")
+        self.assertEqual(len(error.problems), 1)
 
     def test_missing_file(self) -> None:
         """A file that is not there is a problem of that file."""

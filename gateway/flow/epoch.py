@@ -55,8 +55,10 @@ class Epoch:
         if content is not None and content.names:
             names += tuple(name for name in content.names if name not in names)
         address = key.destination.address
-        inner = self.atlas.embedded(address) if len(address) == 16 else ()
-        return Facts(key, self.atlas.place(address), content, names, inner)
+        further = self.atlas.embedded(address) if len(address) == 16 else ()
+        asked = content.addresses if content is not None else ()
+        places = tuple(self.atlas.place(one) for one in asked)
+        return Facts(key, self.atlas.place(address), content, names, further + asked, places)
 
     def seen(
         self,

@@ -149,7 +149,7 @@ class To(_Fixed):
     def _why_one(self, subject: Subject, name: str) -> str:
         jurisdiction = subject.jurisdictions[name]
         if name in subject.named:
-            return f"the name {jurisdiction.names.matching(subject.facts.names)}"
+            return f"a name in {jurisdiction.names}"
         return jurisdiction.why(subject.facts)
 
 
@@ -216,7 +216,10 @@ class NameIn:
         return subject.facts.content is None or self.test(subject) is truth
 
     def why(self, subject: Subject) -> str:
-        return f"name {', '.join(subject.facts.names) or 'not known'}"
+        # Never the name itself: this sentence goes into logs, and a name can name a person.
+        truth = self.test(subject)
+        known = "a name in" if truth else "no name in" if truth is False else "perhaps a name in"
+        return f"{known} {self.names}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gateway.model import Axis, Facts, Place, unpack
 from gateway.policy.names import NameSet
 from gateway.policy.networks import AddressSet
-from gateway.policy.truth import Truth
+from gateway.policy.truth import Truth, some
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,12 @@ class Jurisdiction:
         address = facts.key.destination.address
         if address in self.exceptions:
             return False
-        if self.networks and any(one in self.networks for one in (address, *facts.embedded)):
+        if self.networks and any(one in self.networks for one in (address, *facts.further)):
             return True
-        return self.holds_by_evidence(facts.place)
+        truth = self.holds_by_evidence(facts.place)
+        if facts.further_places and truth is not True:
+            return some((truth, *(self.holds_by_evidence(place) for place in facts.further_places)))
+        return truth
 
     def holds_by_evidence(self, place: Place) -> Truth:
         """Say whether the evidence makes a place a member."""
@@ -63,10 +66,15 @@ class Jurisdiction:
         address = facts.key.destination.address
         if address in self.exceptions:
             return "an excepted network"
-        for one in (address, *facts.embedded):
+        for one in (address, *facts.further):
             if one in self.networks:
                 return f"{unpack(one)} is in its networks"
-        place = facts.place
+        words = self._why_of(facts.place)
+        for place in facts.further_places:
+            words += f"; asked to reach: {self._why_of(place)}"
+        return words
+
+    def _why_of(self, place: Place) -> str:
         for asn in place.asns:
             if asn in self.asns:
                 return f"AS{asn} announces it"

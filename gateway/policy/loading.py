@@ -6,18 +6,18 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from gateway.document import Document, Steps, read, suggestion, validate
-from gateway.errors import AddressError, InputError, Problem
+from gateway.document import Document, SectionType, read, validate
+from gateway.errors import InputError, Problem
 from gateway.model import Action, FlowKey, Mode, Verdict
 from gateway.policy.case import Case
+from gateway.policy.checking import faults
 from gateway.policy.compiling import Compiler, jurisdiction
-from gateway.policy.networks import address_range
 from gateway.policy.policy import Policy
 from gateway.policy.rule import Rule
-from gateway.policy.sections import CaseSection, CasesSection, PolicySection, When, names_of
+from gateway.policy.sections import CaseSection, CasesSection, PolicySection
 
 
 def load(path: str | Path, today: datetime.date) -> Policy:
@@ -27,7 +27,7 @@ def load(path: str | Path, today: datetime.date) -> Policy:
     Raises:  InputError: with every fault of the files.
     """
     path = Path(path)
-    beside = path.with_name(f"{path.stem}.cases.yaml")
+    beside = path.parent / f"{path.stem}.cases.yaml"
     return compile_policy(read(path), today, read(beside) if beside.exists() else None)
 
 
@@ -38,14 +38,14 @@ def compile_policy(
 
     Raises:  InputError: with every fault of the documents.
     """
-    section = validate(document, PolicySection)
-    problems = list(_problems(document, section))
-    cases = list(_cases(document, section.cases, section, problems))
-    if beside is not None:
-        more = validate(beside, CasesSection)
-        cases += _cases(beside, more.cases, section, problems)
-    if problems:
+    problems = set(faults(document, beside))
+    section = _validated(document, PolicySection, problems)
+    more = None if beside is None else _validated(beside, CasesSection, problems)
+    if problems or section is None:
         raise InputError(problems)
+    cases = [_case(document, at, one) for at, one in enumerate(section.cases)]
+    if beside is not None and more is not None:
+        cases += [_case(beside, at, one) for at, one in enumerate(more.cases)]
     jurisdictions = {name: jurisdiction(name, one) for name, one in section.jurisdictions.items()}
     compiler = Compiler(document, section, today)
     rules = tuple(compiler.rule(at) for at in range(len(section.rules)))
@@ -81,78 +81,29 @@ def _revision(document: Document) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _problems(document: Document, section: PolicySection) -> Iterator[Problem]:
-    seen: dict[str, int] = {}
-    for at, rule in enumerate(section.rules):
-        if rule.id in seen or rule.id == "default":
-            place = f"is rule {seen[rule.id] + 1}'s already" if rule.id in seen else "is reserved"
-            yield document.problem(("rules", at, "id"), f'id "{rule.id}" {place}')
-        seen.setdefault(rule.id, at)
-        if rule.mode is Mode.SHADOW and rule.shadow is not None:
-            yield document.problem(("rules", at, "shadow"), "give either mode or shadow")
-        yield from _references(document, ("rules", at, "when"), rule.when, section)
-
-
-def _references(
-    document: Document, steps: Steps, when: When, section: PolicySection
-) -> Iterator[Problem]:
-    known = list(section.jurisdictions)
-    for name in names_of(when.to):
-        if name not in section.jurisdictions:
-            sentence = f'jurisdiction "{name}" is not defined{suggestion(name, known)}'
-            yield document.problem((*steps, "to"), sentence)
-    for name in names_of(when.from_):
-        if name not in section.clients and not _is_network(name):
-            groups = suggestion(name, list(section.clients))
-            sentence = f'"{name}" is neither a network nor a group under clients{groups}'
-            yield document.problem((*steps, "from"), sentence)
-    for key, inner in (("any", when.any), ("all", when.all)):
-        for at, one in enumerate(inner or ()):
-            yield from _references(document, (*steps, key, at), one, section)
-    if when.not_ is not None:
-        yield from _references(document, (*steps, "not"), when.not_, section)
-
-
-def _is_network(text: str) -> bool:
+def _validated(
+    document: Document, section: type[SectionType], problems: set[Problem]
+) -> SectionType | None:
+    """Read a document as a section; what is wrong is added to the problems."""
     try:
-        address_range(text)
-    except AddressError:
-        return False
-    return True
+        return validate(document, section)
+    except InputError as error:
+        problems.update(error.problems)
+        return None
 
 
-def _cases(
-    document: Document,
-    sections: Sequence[CaseSection],
-    policy: PolicySection,
-    problems: list[Problem],
-) -> Iterator[Case]:
-    rules = [*(rule.id for rule in policy.rules), "default"]
-    for at, section in enumerate(sections):
-        steps: Steps = ("cases", at)
-        expected = section.expect.rule
-        if expected is not None and expected not in rules:
-            sentence = f'rule "{expected}" is not in the policy{suggestion(expected, rules)}'
-            problems.append(document.problem((*steps, "expect", "rule"), sentence))
-        try:
-            key = FlowKey.parse(section.flow)
-            payload = _payload(document, section)
-        except (AddressError, OSError) as error:
-            step = "flow" if isinstance(error, AddressError) else "payload"
-            problems.append(document.problem((*steps, step), str(error)))
-            continue
-        title = section.note or section.flow
-        yield Case(
-            note=section.note,
-            key=key,
-            payload=payload,
-            traffic=section.traffic,
-            names=tuple(name.lower().rstrip(".") for name in section.names),
-            action=section.expect.action,
-            rule=expected,
-            target=section.expect.target,
-            place=document.problem(steps, title),
-        )
+def _case(document: Document, at: int, section: CaseSection) -> Case:
+    return Case(
+        note=section.note,
+        key=FlowKey.parse(section.flow),
+        payload=_payload(document, section),
+        traffic=section.traffic,
+        names=tuple(name.lower().rstrip(".") for name in section.names),
+        action=section.expect.action,
+        rule=section.expect.rule,
+        target=section.expect.target,
+        place=document.problem(("cases", at), section.note or section.flow),
+    )
 
 
 def _payload(document: Document, section: CaseSection) -> bytes | None:

@@ -107,6 +107,8 @@ class Policy:
         outcome = (verdict.action, verdict.target)
         for rule in self.rules:
             if rule.shadow_percent and rule.watches(subject.facts.key.client):
+                if rule.condition.possible(subject, True):
+                    return False  # what it would have done is not known before the payload
                 continue
             if rule.could_match(subject):
                 if (rule.verdict.action, rule.verdict.target) != outcome:
@@ -128,7 +130,7 @@ class Policy:
         listed = {
             name: one.holds(facts)
             for name, one in self.jurisdictions.items()
-            if one.networks or one.exceptions
+            if one.networks or one.exceptions or facts.further_places
         }
         return subject_of(facts, {**truths, **listed} if listed else truths, self.jurisdictions)
 
@@ -148,4 +150,5 @@ def _shadowed(verdict: Verdict) -> Verdict:
         mode=Mode.SHADOW,
         epoch=verdict.epoch,
         would=verdict,
+        settled=verdict.settled,
     )

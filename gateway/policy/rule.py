@@ -41,13 +41,13 @@ class Rule:
 
         A name that a client sends is evidence for blocking and never for allowing.  So the
         condition is tested with names and without, and a block takes whichever of the two holds,
-        an allow only what both agree on.
+        every other action only what both agree on.
         """
         action = self.verdict.action
         if self.expired and action is not Action.BLOCK:
             return False
         with_names = self.condition.test(subject)
-        if not self._names_matter(subject) or action is Action.WRAP or action is Action.REROUTE:
+        if not self._names_matter(subject):
             return with_names
         without = self.condition.test(subject.nameless())
         if action is Action.BLOCK:
@@ -78,5 +78,5 @@ class Rule:
         if self.expired:
             words += f"; expired on {self.expires}"
         if self._names_matter(subject) and self.holds(subject) is not self.condition.test(subject):
-            words += "; a name never counts for allowing"
+            words += "; a name counts for blocking only"
         return words

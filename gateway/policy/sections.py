@@ -4,7 +4,6 @@ Knows: pydantic.  Never: what a policy decides; that is compiled from these in l
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
 from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -276,8 +275,3 @@ class CasesSection(Section):
     """A file of cases beside a policy: NAME.cases.yaml for NAME.yaml."""
 
     cases: tuple[CaseSection, ...]
-
-
-def names_of(choice: ChoiceOf[str] | None) -> Sequence[str]:
-    """Give the values of an optional choice."""
-    return () if choice is None else choice.values

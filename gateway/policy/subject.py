@@ -43,9 +43,10 @@ class Subject:
     def names_are_known(self) -> bool:
         """Whether a name that was not found is known to be absent."""
         content = self.facts.content
-        return bool(self.facts.names) or (
-            content is not None and content.protocol not in _MAY_HIDE_A_NAME
-        )
+        if content is None:
+            return False
+        # A name that the client asked for does not tell which one its payload hides.
+        return bool(content.names) or content.protocol not in _MAY_HIDE_A_NAME
 
 
 def subject_of(

@@ -221,14 +221,18 @@ class VerdictTests(SynchronousTestCase):
     name={
         "a block by name": ("{name: '*.example.cn'}", "block", ("ap.example.cn",), True),
         "a block by name, another name": ("{name: '*.example.cn'}", "block", ("a.us",), False),
-        "an allow by name never": ("{name: '*.example.us'}", "allow", ("a.example.us",), False),
         "an allow by jurisdiction never rests on a name": (
             "{to: us}",
             "allow",
             ("a.example.us",),
             False,
         ),
-        "a wrap by name": ("{name: '*.example.us'}", "{wrap: nearest}", ("a.example.us",), True),
+        "a wrap by jurisdiction never rests on a name either": (
+            "{to: us}",
+            "{wrap: nearest}",
+            ("a.example.us",),
+            False,
+        ),
         "an allow but for a name": ("{name: {not: '*.cn'}}", "allow", ("a.us",), True),
         "an allow but for that name": ("{name: {not: '*.cn'}}", "allow", ("a.cn",), False),
         "a block is not lifted by a name": ("{name: {not: '*.us'}}", "block", ("a.us",), True),
@@ -242,6 +246,11 @@ class NameTests(SynchronousTestCase):
         given_facts = facts(CHINA, Traffic.OTHER, names=names)
         _, considered = policy(ONE_RULE % (when, action)).explain(given_facts)
         self.assertIs(considered[0].result, expected)
+
+    def test_name_given_and_hidden(self) -> None:
+        """A name that the client gives does not vouch for the one that its payload hides."""
+        hidden = facts(AMERICA, Traffic.OTHER, protocol=Protocol.TLS, names=("good.example.us",))
+        self.assertEqual(policy(ONE_RULE % ("{name: '*.cn'}", "block")).judge(hidden).rule, "r")
 
     def test_no_name_known(self) -> None:
         """Where a name can hide, a block by name is undetermined and blocks."""

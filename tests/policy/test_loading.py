@@ -88,6 +88,16 @@ def rule(text: str) -> str:
             5,
             '"asn": input should be a valid integer',
         ),
+        "an allow that asks for a name": (
+            rule("{id: a, when: {name: '*.example.us'}, action: allow}"),
+            5,
+            "use name: {not: …}",
+        ),
+        "a wrap that asks for a name, twice negated": (
+            rule("{id: a, when: {not: {name: {not: x.us}}}, action: {wrap: e}}"),
+            5,
+            "cannot ask for a name",
+        ),
         "a rule id twice": (
             rule("{id: a, when: {}, action: block}\n- {id: a, when: {}, action: allow}"),
             6,
@@ -176,10 +186,10 @@ class BrokenPolicyTests(SynchronousTestCase):
 
     def test_all_at_once(self) -> None:
         """Every fault of a file is named in one run."""
-        text = rule("{id: a b, when: {port: x}, action: blok, expires: never}")
+        text = rule("{id: a b, when: {port: x, to: mars}, action: blok, expires: never}")
         error = self.assertRaises(InputError, policy, text + "mode: maybe\ndefault: open\n")
         self.assertEqual(
-            [problem.line for problem in error.problems], [5, 5, 5, 5, 6, 7], str(error)
+            [problem.line for problem in error.problems], [5, 5, 5, 5, 5, 6, 7], str(error)
         )
 
     @settings(deadline=None, max_examples=100)
@@ -237,6 +247,10 @@ class LoadTests(SynchronousTestCase):
             " payload: {file: ping.bin}, expect: {action: block}}\n"
         )
         self.assertEqual(load(folder / "p.yaml", TODAY).cases[0].payload, b"\x38\x00")
+
+    def test_folder(self) -> None:
+        """A folder is no policy."""
+        self.assertIn("cannot be read", str(self.assertRaises(InputError, load, ".", TODAY)))
 
     def test_missing(self) -> None:
         """A policy that is not there is a problem, not a traceback."""

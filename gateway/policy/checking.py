@@ -1,0 +1,135 @@
+"""Faults that only the whole file can tell.  Owns: names that refer to nothing, ids that stand
+twice, conditions that can never hold, cases that cannot be run.  Knows: the language's keys.
+Never: shapes of values; the sections' own faults are found beside these, and all are told at once.
+
+These look at plain values, not at sections: a section exists only where nothing else is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from gateway.document import Document, Steps, suggestion
+from gateway.errors import AddressError, Problem
+from gateway.model import FlowKey
+from gateway.policy.networks import address_range
+
+
+def faults(document: Document, beside: Document | None = None) -> Iterator[Problem]:
+    """Find the faults of a policy document, and of a document of more cases."""
+    root = _mapping(document.value)
+    rules = [_mapping(rule) for rule in _list(root.get("rules"))]
+    yield from _ids(document, rules)
+    jurisdictions = [str(name) for name in _mapping(root.get("jurisdictions"))]
+    groups = [str(name) for name in _mapping(root.get("clients"))]
+    for at, rule in enumerate(rules):
+        walk = _Walk(document, jurisdictions, groups, rule.get("action") == "block")
+        yield from walk.conditions(("rules", at, "when"), rule.get("when"), True)
+        if rule.get("mode") == "shadow" and "shadow" in rule:
+            yield document.problem(("rules", at, "shadow"), "give either mode or shadow")
+    ids = [*(str(rule.get("id")) for rule in rules), "default"]
+    for one in (document, beside):
+        if one is not None:
+            yield from _cases(one, ids)
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _ids(document: Document, rules: list[Mapping[str, object]]) -> Iterator[Problem]:
+    seen: dict[object, int] = {}
+    for at, rule in enumerate(rules):
+        name = rule.get("id")
+        if not isinstance(name, str):
+            continue
+        if name in seen or name == "default":
+            place = f"is rule {seen[name] + 1}'s already" if name in seen else "is reserved"
+            yield document.problem(("rules", at, "id"), f'id "{name}" {place}')
+        seen.setdefault(name, at)
+
+
+class _Walk:
+    """Goes through the conditions of one rule."""
+
+    def __init__(
+        self, document: Document, jurisdictions: list[str], groups: list[str], blocks: bool
+    ) -> None:
+        self.document = document
+        self.jurisdictions = jurisdictions
+        self.groups = groups
+        self.blocks = blocks
+
+    def conditions(self, steps: Steps, value: object, positive: bool) -> Iterator[Problem]:
+        """Find the faults of conditions; `positive`: they are not inside a `not`."""
+        when = _mapping(value)
+        yield from self._references((*steps, "to"), when.get("to"))
+        yield from self._clients((*steps, "from"), when.get("from"))
+        yield from self._names((*steps, "name"), when.get("name"), positive)
+        for key in ("any", "all"):
+            for at, inner in enumerate(_list(when.get(key))):
+                yield from self.conditions((*steps, key, at), inner, positive)
+        if "not" in when:
+            yield from self.conditions((*steps, "not"), when["not"], not positive)
+
+    def _references(self, steps: Steps, value: object) -> Iterator[Problem]:
+        for name in _values(value)[0]:
+            if isinstance(name, str) and name not in self.jurisdictions:
+                hint = suggestion(name, self.jurisdictions)
+                yield self.document.problem(steps, f'jurisdiction "{name}" is not defined{hint}')
+
+    def _clients(self, steps: Steps, value: object) -> Iterator[Problem]:
+        for name in _values(value)[0]:
+            if isinstance(name, str) and name not in self.groups and not _is_network(name):
+                says = f'"{name}" is neither a network nor a group under clients'
+                yield self.document.problem(steps, says + suggestion(name, self.groups))
+
+    def _names(self, steps: Steps, value: object, positive: bool) -> Iterator[Problem]:
+        values, negated = _values(value)
+        if values and not self.blocks and positive is not negated:
+            says = "a rule that does not block cannot ask for a name, since clients choose the"
+            yield self.document.problem(steps, f"{says} names they send; use name: {{not: …}}")
+
+
+def _values(value: object) -> tuple[list[object], bool]:
+    """Give the values of a choice, and whether they are negated."""
+    negated = isinstance(value, dict) and set(value) == {"not"}
+    if isinstance(value, dict):
+        value = value["not"] if negated else None
+    if value is None:
+        return [], negated
+    return (value if isinstance(value, list) else [value]), negated
+
+
+def _is_network(text: str) -> bool:
+    try:
+        address_range(text)
+    except AddressError:
+        return False
+    return True
+
+
+def _cases(document: Document, ids: list[str]) -> Iterator[Problem]:
+    for at, value in enumerate(_list(_mapping(document.value).get("cases"))):
+        case = _mapping(value)
+        steps: Steps = ("cases", at)
+        expected = _mapping(case.get("expect")).get("rule")
+        if isinstance(expected, str) and expected not in ids:
+            says = f'rule "{expected}" is not in the policy{suggestion(expected, ids)}'
+            yield document.problem((*steps, "expect", "rule"), says)
+        flow = case.get("flow")
+        if isinstance(flow, str):
+            try:
+                FlowKey.parse(flow)
+            except AddressError as error:
+                yield document.problem((*steps, "flow"), str(error))
+        name = _mapping(case.get("payload")).get("file")
+        if isinstance(name, str):
+            try:
+                (Path(document.file).parent / name).read_bytes()
+            except OSError as error:
+                yield document.problem((*steps, "payload"), f"{name}: {error.strerror}")
