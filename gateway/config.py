@@ -47,7 +47,7 @@ class Socks5Listener(Section):
 
     kind: Literal["socks5"]
     address: EndpointText
-    users: dict[str, str] = Field(default_factory=dict)
+    users: Annotated[dict[str, str], Field(min_length=1)] | None = None
     """Name → password (RFC 1929).  Omitted: no authentication."""
 
 
@@ -227,6 +227,18 @@ class Config(Section):
     def path(self, text: str) -> Path:
         """Give a path of the file as a path of this process."""
         return Path(self._document.file).parent / text
+
+    def again(self) -> Config:
+        """Read the file again; what was built in stays as it is.
+
+        Raises:  InputError: with every fault of the file.
+        """
+        path = Path(self._document.file)
+        return load(path) if path.exists() else self
+
+    def fixed_part(self) -> Config:
+        """Give what a running process does not load again: all but policy and geo."""
+        return self.model_copy(update={"policy": "", "geo": Geo()})
 
     def problem(self, *steps: str | int, says: str) -> Problem:
         """Say that something is wrong at a place of the file."""

@@ -1,5 +1,5 @@
-"""The core of a running process.  Owns: loading policy and data into an epoch, the flow table, who
-is told of decisions.  Knows: flow, evidence, geo, policy.  Never: listeners, tunnels."""
+"""The core of a running process.  Owns: the epoch in force, the flow table, who is told of
+decisions.  Knows: flow, evidence, sources.  Never: listeners, tunnels."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from gateway import geo, policy
 from gateway.config import Config
-from gateway.errors import GatewayError, InputError, Problem
+from gateway.errors import GatewayError
 from gateway.evidence.decisions import DecisionLog, load_key
 from gateway.evidence.pseudonyms import Pseudonyms
-from gateway.flow.epoch import Epoch
+from gateway.flow.epoch import Atlas, Epoch
 from gateway.flow.table import Flow, FlowLimits, FlowTable, Judged, Observer
-from gateway.model import Action, Endpoint, FlowKey, Transport
+from gateway.model import Endpoint, FlowKey, Verdict
+from gateway.sources import load_atlas, load_epoch
 
 _log = Logger(namespace="gateway.core")
 
@@ -54,81 +54,6 @@ class World:
     reach: Reach = field(default_factory=Direct)
 
 
-def load_epoch(config: Config, number: int, today: datetime.date) -> Epoch:
-    """Load what a configuration names: its policy and its data.
-
-    Raises:  InputError: a policy that is refused; DataError: no usable data.
-    """
-    loaded = policy.load(config.path(config.policy), today)
-    atlas = load_atlas(config, today)
-    epoch = Epoch.of(number, loaded, atlas)
-    problems = [*_unknown_targets(config, loaded), *_blocked_ways(config, epoch)]
-    if problems:
-        raise InputError(problems)
-    return epoch
-
-
-def load_atlas(config: Config, today: datetime.date) -> geo.Atlas:
-    """Load the data that a configuration names.
-
-    Raises:  DataError: a file that is missing or corrupt, or no source at all.
-    """
-    sources = [
-        geo.Bundled() if source == "bundled" else geo.Mmdb(config.path(source.mmdb), source.axis)
-        for source in config.geo.sources
-    ]
-    overrides = [
-        geo.Override(
-            network=one.network,
-            location=one.location,
-            registration=one.registration,
-            operator=one.operator,
-            reason=one.reason,
-            expires=one.expires,
-        )
-        for one in config.geo.overrides
-    ]
-    return geo.load(
-        sources,
-        overrides,
-        today=today,
-        max_age_days=config.geo.max_age_days,
-        nat64_prefixes=config.geo.nat64_prefixes,
-    )
-
-
-def _unknown_targets(config: Config, loaded: policy.Policy) -> Iterable[Problem]:
-    exits = {one.name for one in config.exits}
-    relays = {one.name for one in config.relays}
-    for verdict, place in loaded.targets():
-        known = exits | relays if verdict.action is Action.REROUTE else exits | {"nearest"}
-        if verdict.target not in known:
-            kind = "relay or exit" if verdict.action is Action.REROUTE else "exit"
-            names = ", ".join(sorted(known)) or "none"
-            yield Problem(
-                place.file,
-                place.line,
-                place.column,
-                f'rule "{verdict.rule}": no {kind} is called "{verdict.target}"; known: {names}',
-            )
-
-
-def _blocked_ways(config: Config, epoch: Epoch) -> Iterable[Problem]:
-    """Find relays that stand where the policy lets nothing go."""
-    for at, relay in enumerate(config.relays):
-        endpoint = Endpoint.parse(relay.address)
-        key = FlowKey(Transport.UDP, Endpoint(bytes(4), 0), endpoint)
-        verdict = epoch.judge(epoch.facts(key, None))
-        if verdict.action is Action.BLOCK and verdict.settled:
-            yield config.problem(
-                "relays",
-                at,
-                "address",
-                says=f'relay "{relay.name}" is itself blocked by rule "{verdict.rule}": '
-                f"{verdict.reason}",
-            )
-
-
 class Core:
     """One process's policy in force, its flow table and its evidence."""
 
@@ -141,12 +66,14 @@ class Core:
     ) -> None:
         """Load everything; open nothing but the decision log.
 
-        Raises:  InputError, DataError: as load_epoch; a log that cannot be opened where evidence
+        Raises:  InputError: as load_epoch; DataError: a log that cannot be opened where evidence
                  is required.
         """
         self.config = config
         self.world = world
         self._today = world.now().date()
+        self._sources = config
+        """Whose `policy` and `geo` are in force; a reload reads the file again."""
         epoch = load_epoch(config, 1, self._today)
         self.witness = Witness(self._open_log(), config.evidence.required, tuple(observers))
         limits = config.limits
@@ -156,6 +83,8 @@ class Core:
             FlowLimits(limits.max_flows, limits.max_flows_per_client, limits.udp_idle_timeout_s),
             self.witness,
         )
+        self.on_adopted: list[Callable[[], None]] = []
+        """Called after another epoch came into force: whoever carries flows asks for them again."""
         self._sweep = LoopingCall(self._tick)
         self._sweep.clock = clock
         self._announce(epoch)
@@ -174,9 +103,11 @@ class Core:
         self.witness.close()
 
     def reload(self) -> bool:
-        """Load policy and data again; what is refused is logged, and the last good epoch stays."""
+        """Load policy and data again, as the configuration file names them now; what is refused is
+        logged, and the last good epoch stays."""
         try:
-            epoch = load_epoch(self.config, self.table.epoch.number + 1, self._today)
+            sources = self._sources.again()
+            epoch = load_epoch(sources, self.table.epoch.number + 1, self._today)
         except GatewayError as error:
             _log.error(
                 "reload refused, epoch {epoch} stays: {reason}",
@@ -184,17 +115,40 @@ class Core:
                 reason=str(error),
             )
             return False
-        self.table.adopt(epoch)
-        self._announce(epoch)
+        if sources.fixed_part() != self.config.fixed_part():
+            _log.warn(
+                "of the configuration, only policy and geo are loaded again: restart for more"
+            )
+        self._sources = sources
+        self._adopt(epoch)
         return True
 
+    def _adopt(self, epoch: Epoch) -> None:
+        self.table.adopt(epoch)
+        self._announce(epoch)
+        for adopted in self.on_adopted:
+            adopted()
+
     def _tick(self) -> None:
-        self.table.expire()
-        self.witness.report()
-        today = self.world.now().date()
-        if today != self._today:  # exceptions expire and data grows stale at midnight, UTC
+        try:
+            self.table.expire()
+            self.witness.report()
+            today = self.world.now().date()
+            if today != self._today:
+                self._turn_to(today)
+        except Exception:  # whatever it is, the next tick must come: exceptions expire by it
+            _log.failure("looking after flows and dates failed")
+
+    def _turn_to(self, today: datetime.date) -> None:
+        """At midnight, UTC, exceptions expire and data grow stale; no file of policy is read."""
+        epoch = self.table.epoch
+        try:
+            atlas: Atlas = load_atlas(self._sources, today)
             self._today = today
-            self.reload()
+        except GatewayError as error:  # tried again with the next tick
+            _log.error("data cannot be loaded again: {reason}", reason=str(error))
+            atlas = epoch.atlas
+        self._adopt(Epoch.of(epoch.number + 1, epoch.policy.on(today), atlas))
 
     def _announce(self, epoch: Epoch) -> None:
         _log.info(
@@ -253,6 +207,20 @@ class Witness:
         self.refusals[reason] += 1
         for observer in self._observers:
             observer.refused(key, reason)
+
+    def not_carried(self, key: FlowKey, verdict: Verdict, reason: str) -> None:
+        """Observer API."""
+        if self._decisions is not None:
+            self._decisions.write_not_carried(key, verdict, reason)
+        for observer in self._observers:
+            observer.not_carried(key, verdict, reason)
+
+    def barred(self, client: Endpoint, name: str, verdict: Verdict) -> None:
+        """Observer API."""
+        if self._decisions is not None:
+            self._decisions.write_barred(client, name, verdict)
+        for observer in self._observers:
+            observer.barred(client, name, verdict)
 
     def report(self) -> None:
         """Say how many flows met a bound since the last report."""

@@ -246,6 +246,16 @@ def _finding(document: Document, section: type[BaseModel], detail: ErrorDetails)
             expected = str(detail.get("ctx", {}).get("expected", ""))
             choices = [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")]
             sentence = f'"{given}" is not known here{suggestion(str(given), choices)}'
+        case "tuple_type" | "list_type":
+            sentence = f'"{key}" must be a list, such as [{given}]'
+        case "model_type" | "dict_type" | "model_attributes_type":
+            sentence = f'"{key}" must be a mapping of keys to values'
+        case "too_short":
+            sentence = f'"{key}" is empty'
+        case "string_pattern_mismatch":
+            sentence = f'"{given}" may have letters, digits, "_", "." and "-" only'
+        case kind if kind.startswith("date"):
+            sentence = f'"{given}" is no date such as 2026-11-23'
         case "value_error":
             sentence = str(detail.get("ctx", {}).get("error", detail["msg"]))
         case _:
@@ -266,7 +276,7 @@ def suggestion(word: str, choices: Sequence[str]) -> str:
         meant = next(choice for choice in choices if choice.lower() == near[0])
         return f'; did you mean "{meant}"?'
     if len(choices) <= 16:
-        return f"; expected one of {', '.join(choices)}" if choices else ""
+        return f"; expected one of {', '.join(dict.fromkeys(choices))}" if choices else ""
     return ""
 
 

@@ -16,13 +16,15 @@ from zope.interface import implementer
 from gateway import config as sections
 from gateway.config import Config, MasqueExit
 from gateway.core import Core, Reach, World
-from gateway.errors import AddressError, CarryError, InputError
+from gateway.errors import AddressError, CarryError, InputError, Problem
 from gateway.flow.table import Observer
 from gateway.listeners.forward import TcpForwardListener, UdpForwardListener
 from gateway.listeners.http_connect import HttpConnectListener
 from gateway.listeners.interfaces import Carrier, Listener, Wiring
+from gateway.listeners.limits import Limits
 from gateway.listeners.socks5 import Socks5Listener
 from gateway.model import Endpoint, pack
+from gateway.tunnel.checks import check_credentials
 from gateway.tunnel.client import Tunnel
 from gateway.tunnel.credentials import Credentials
 from gateway.tunnel.exit import Exit
@@ -77,8 +79,9 @@ class Gateway:
 
         Raises:  InputError, DataError: the configuration or what it names is refused.
         """
-        if not config.listeners:
-            raise InputError([config.problem(says='a gateway needs "listeners"')])
+        problems = [*_listener_faults(config), *exit_faults(config)]
+        if problems:
+            raise InputError(problems)
         self.core = Core(reactor, config, world, observers)
         self.tunnels = {
             one.name: Tunnel(
@@ -88,7 +91,7 @@ class Gateway:
                 world.reach,
                 random=Random(world.random_octets(16)),
             )
-            for one in _exits(config)
+            for one in config.exits
         }
         relays = {one.name: Endpoint.parse(one.address) for one in config.relays}
         wiring = Wiring(
@@ -96,10 +99,12 @@ class Gateway:
             gate=self.core.table,
             routes=Routes(world.reach, self.tunnels, relays),
             resolver=NameResolver(reactor),
+            limits=Limits(udp_idle_timeout_s=config.limits.udp_idle_timeout_s),
         )
         self.listeners: list[Listener] = [_listener(one, wiring) for one in config.listeners]
         self.bound: list[Endpoint] = []
         """Where each listener listens, once started; in the configuration's order."""
+        self.core.on_adopted += [listener.rejudge for listener in self.listeners]
         if not self.tunnels and any(self.core.table.epoch.policy.targets()):
             _log.warn("there is no exit: what the policy wraps is blocked")
 
@@ -150,17 +155,19 @@ class ExitServer:
         section = config.exit
         if section is None:
             raise InputError([config.problem(says='an exit needs "exit" with address and keys')])
+        problems = list(_credential_faults(config, ("exit",), section))
+        if problems:
+            raise InputError(problems)
         self.core = Core(reactor, config, world, observers)
         self._exit = Exit(
             reactor,
             Endpoint.parse(section.address),
-            Credentials(
-                config.path(section.ca), config.path(section.certificate), config.path(section.key)
-            ),
+            _credentials(config, section),
             self.core.table,
             world.reach,
             gateways=section.gateways,
         )
+        self.core.on_adopted.append(self._exit.rejudge)
         self.bound: Endpoint | None = None
 
     def start(self) -> None:
@@ -243,16 +250,45 @@ def _then(first: Deferred[Any], *steps: Callable[[object], object]) -> Deferred[
     return done
 
 
-def _exits(config: Config) -> Iterable[MasqueExit]:
+def faults(config: Config) -> list[Problem]:
+    """Find what a configuration names and cannot be used, short of opening a socket."""
+    if config.exit is not None:
+        return list(_credential_faults(config, ("exit",), config.exit))
+    return [*_listener_faults(config), *exit_faults(config)]
+
+
+def _listener_faults(config: Config) -> Iterable[Problem]:
+    if not config.listeners:
+        yield config.problem(says='a gateway needs "listeners"')
+    seen: set[tuple[str, str]] = set()
+    for at, one in enumerate(config.listeners):
+        transport = one.transport if isinstance(one, sections.ForwardListener) else "tcp"
+        if (transport, one.address) in seen and not one.address.endswith(":0"):
+            says = f"{one.address} is another listener's already"
+            yield config.problem("listeners", at, "address", says=says)
+        seen.add((transport, one.address))
+
+
+def exit_faults(config: Config) -> Iterable[Problem]:
+    """Find exits whose address or credentials cannot be used."""
     for at, one in enumerate(config.exits):
         try:
             ExitAddress(one.name, one.url)
         except AddressError as error:
-            raise InputError([config.problem("exits", at, "url", says=str(error))]) from error
-        yield one
+            yield config.problem("exits", at, "url", says=str(error))
+        yield from _credential_faults(config, ("exits", at), one)
 
 
-def _credentials(config: Config, section: MasqueExit) -> Credentials:
+def _credential_faults(
+    config: Config, steps: tuple[str | int, ...], section: MasqueExit | sections.ExitServer
+) -> Iterable[Problem]:
+    try:
+        check_credentials(_credentials(config, section))
+    except CarryError as error:
+        yield config.problem(*steps, "certificate", says=error.what)
+
+
+def _credentials(config: Config, section: MasqueExit | sections.ExitServer) -> Credentials:
     return Credentials(
         ca=config.path(section.ca),
         certificate=config.path(section.certificate),
@@ -264,7 +300,7 @@ def _listener(section: sections.Listener, wiring: Wiring) -> Listener:
     address = Endpoint.parse(section.address)
     match section:
         case sections.Socks5Listener():
-            return Socks5Listener(address, wiring, section.users or None)
+            return Socks5Listener(address, wiring, section.users)
         case sections.HttpConnectListener():
             return HttpConnectListener(address, wiring)
         case sections.ForwardListener(transport="udp"):

@@ -5,6 +5,7 @@ Never: overwriting what is there; running anything."""
 from __future__ import annotations
 
 import datetime
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,9 @@ _DAY = datetime.timedelta(days=1)
 # gateway.
 _AUTHORITY_LIFETIME = 3650 * _DAY
 _LEAF_LIFETIME = 825 * _DAY
+
+# Host names (RFC 1123 section 2.1) and addresses; it is written into YAML and into a certificate.
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|[0-9a-fA-F:.]{2,45}")
 
 GATEWAY_NAME = "gateway-1"
 """The DNS name in the first gateway's certificate."""
@@ -82,6 +86,9 @@ def write(directory: Path, plan: Plan, now: datetime.datetime) -> list[Path]:
     Returns: the files, in the order in which a person reads them.
     Raises:  InputError: a file of that name is there already, or the directory cannot be written.
     """
+    if not _HOST.fullmatch(plan.exit_host):
+        says = f'"{plan.exit_host}" is neither a host name nor an address'
+        raise InputError([Problem("--exit-host", 0, 0, says)])
     policies = folder_of_policies()
     texts = {
         "gateway.yaml": _fill(_GATEWAY, plan),

@@ -4,8 +4,10 @@ Knows: twisted.application.  Never: what a gateway is made of."""
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
@@ -13,6 +15,7 @@ from twisted.python import usage
 
 from gateway import config
 from gateway.core import World
+from gateway.errors import GatewayError
 from gateway.service import Gateway
 
 
@@ -30,13 +33,18 @@ class Options(usage.Options):
 class GatewayService(Service):
     """A gateway as a Twisted service."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, reactor: Any, gateway: Gateway) -> None:
+        self.reactor = reactor
         self.gateway = gateway
 
     def startService(self) -> None:
         """IService API."""
         super().startService()
+        signal.signal(signal.SIGHUP, self._reload)
         self.gateway.start()
+
+    def _reload(self, *_: object) -> None:
+        self.reactor.callFromThread(self.gateway.core.reload)
 
     def stopService(self) -> Deferred[object]:
         """IService API."""
@@ -48,4 +56,9 @@ def makeService(options: Options) -> IService:
     """IServiceMaker API."""
     from twisted.internet import reactor  # twist chose it by now
 
-    return GatewayService(Gateway(reactor, config.load(options["config"]), real_world()))
+    try:
+        gateway = Gateway(reactor, config.load(options["config"]), real_world())
+    except GatewayError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(2) from None
+    return GatewayService(reactor, gateway)

@@ -147,7 +147,7 @@ class PolicyCommandTests(SynchronousTestCase):
         """The policies that come with the gateway are sound."""
         result = gateway("check", DEFAULT, str(ROOT / "policies" / "exit.yaml"))
         self.assertEqual(result.exit_code, 0, result.output)
-        self.assertIn('policy "promise" is sound, 5 rules, 15 cases', result.output)
+        self.assertIn('policy "promise" is sound, 6 rules, 18 cases', result.output)
 
     def test_faults(self) -> None:
         """Every fault of every file is named at its line, also as JSON."""
@@ -162,7 +162,8 @@ class PolicyCommandTests(SynchronousTestCase):
         policy = "policy: p\nrules:\n- {id: a, when: {}, action: {wrap: us-eats}}\n"
         path = self.file("policy.yaml", policy)
         config = Path(path).with_name("gateway.yaml")
-        config.write_text("policy: policy.yaml\nlisteners: []\n")
+        listener = '{kind: socks5, address: "127.0.0.1:0"}'
+        config.write_text(f"policy: policy.yaml\nlisteners: [{listener}]\n")
         result = gateway("check", str(config))
         self.assertEqual(result.exit_code, 2, result.output)
         self.assertIn(f'{path}:3:3: rule "a": no exit is called "us-eats"', result.output)
@@ -177,13 +178,15 @@ class PolicyCommandTests(SynchronousTestCase):
         )
         result = gateway("check", str(config))
         self.assertEqual(result.exit_code, 2, result.output)
-        self.assertIn('relay "r" is itself blocked by rule "never-ping-china"', result.output)
+        self.assertIn(
+            'relay "r" stands, or may stand, where rule "never-ping-china"', result.output
+        )
 
     def test_cases(self) -> None:
         """All cases of a folder run, and pass."""
         result = gateway("test", str(ROOT / "policies"), *DAY)
         self.assertEqual(result.exit_code, 0, result.output)
-        self.assertIn("18 cases passed, 0 failed", result.output)
+        self.assertIn("21 cases passed, 0 failed", result.output)
 
     def test_failing_case(self) -> None:
         """A case that fails is explained, and the status is 1."""
@@ -251,6 +254,32 @@ class InitTests(SynchronousTestCase):
         self.assertEqual(checked.exit_code, 0, checked.output)
         for name in ("ca.key", "exit.key", "gateway.key"):
             self.assertEqual((folder / name).stat().st_mode & 0o777, 0o600)
+
+    def test_odd_host(self) -> None:
+        """What is no host, and would be no YAML, is refused."""
+        folder = Path(self.mktemp())
+        result = gateway("init", str(folder), "--exit-host", 'bad host"')
+        self.assertEqual(result.exit_code, 2)
+        self.assertIn("neither a host name nor an address", result.output)
+        self.assertEqual(gateway("init", str(folder), "--exit-port", "99999").exit_code, 2)
+        self.assertFalse(folder.exists())
+
+    def test_tested(self) -> None:
+        """The cases of a starter's policies pass; its configurations are no policies."""
+        folder = Path(self.mktemp())
+        gateway("init", str(folder))
+        result = gateway("test", str(folder), *DAY)
+        self.assertEqual(result.exit_code, 0, result.output)
+        self.assertIn("21 cases passed, 0 failed", result.output)
+
+    def test_missing_key(self) -> None:
+        """A configuration whose certificate or key cannot be used is not sound."""
+        folder = Path(self.mktemp())
+        gateway("init", str(folder))
+        (folder / "gateway.key").write_bytes((folder / "exit.key").read_bytes())
+        result = gateway("check", str(folder / "gateway.yaml"))
+        self.assertEqual(result.exit_code, 2)
+        self.assertIn("gateway.key: is not the key of", result.output)
 
     def test_twice(self) -> None:
         """A second init changes nothing and says what is there."""

@@ -86,7 +86,7 @@ def one(key: str, entry: str) -> str:
             2,
             "bundled",
         ),
-        "no source": ("policy: p\ngeo: {sources: []}", 2, "at least 1"),
+        "no source": ("policy: p\ngeo: {sources: []}", 2, '"sources" is empty'),
         "an override that says nothing": (
             "policy: p\ngeo: {overrides: [{network: 203.0.113.0/24, reason: x}]}",
             2,

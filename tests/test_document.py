@@ -115,6 +115,8 @@ class ParseTests(SynchronousTestCase):
             3,
             'unknown key "sise"; did you mean "size"?',
         ),
+        "one value for a list": ("title: x\nentries: red", 2, "must be a list, such as [red]"),
+        "text for a mapping": ("title: x\nentries: [red]", 2, "must be a mapping"),
         "a missing key, at its parent": ("title: x\nentries:\n- size: 2", 3, '"colour" is missing'),
         "a number for text": ("title: 12", 1, '"title" must be text; write it in quotes'),
         "text for a number": ("title: x\nentries: [{colour: r, size: big}]", 2, '"size": input'),

@@ -9,13 +9,14 @@ from typing import Any
 
 import click
 
-from gateway import config, geo, policy, show
+from gateway import config, geo, policy, service, show
 from gateway.cli.common import (
     atlas_of,
     clear_errors,
     day_of,
     epoch_of,
     geo_option,
+    is_configuration,
     json_option,
     now,
     payload_of,
@@ -24,16 +25,13 @@ from gateway.cli.common import (
     stdout,
     today_option,
 )
-from gateway.core import load_epoch
 from gateway.document import read
-from gateway.errors import GatewayError, Problem
+from gateway.errors import GatewayError, InputError, Problem
 from gateway.flow.account import account_of, evidence_account
 from gateway.flow.cases import CaseResult, run_cases, unreached
 from gateway.flow.epoch import Epoch
 from gateway.model import FlowKey, Traffic, pack
-
-# Keys that only a configuration has; a policy file has others.
-_CONFIG_KEYS = frozenset({"listeners", "exits", "exit", "relays", "geo", "evidence", "limits"})
+from gateway.sources import load_epoch
 
 
 @click.command()
@@ -63,9 +61,15 @@ def check(paths: tuple[str, ...], as_json: bool) -> None:
 
 def _check(path: str) -> list[str]:
     document = read(path)
-    if isinstance(document.value, dict) and _CONFIG_KEYS & document.value.keys():
+    if is_configuration(document):
         loaded = config.load(path)
-        epoch = load_epoch(loaded, 0, now().date())
+        problems = service.faults(loaded)
+        try:
+            epoch = load_epoch(loaded, 0, now().date())
+        except InputError as error:
+            raise InputError([*problems, *error.problems]) from error
+        if problems:
+            raise InputError(problems)
         warnings = [*map(str, epoch.policy.warnings), *epoch.atlas.warnings]
         return [*warnings, f"{path}: a sound configuration"]
     one = policy.load(path, now().date())

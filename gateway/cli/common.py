@@ -16,9 +16,14 @@ import click
 from rich.console import Console
 
 from gateway import config, geo, logs, policy, starter
-from gateway.core import World, load_atlas
+from gateway.core import World
+from gateway.document import Document, read
 from gateway.errors import AddressError, DataError, GatewayError
 from gateway.flow.epoch import Epoch
+from gateway.sources import load_atlas
+
+# Keys that only a configuration has; a policy file has others.
+_CONFIG_KEYS = frozenset({"listeners", "exits", "exit", "relays", "geo", "evidence", "limits"})
 
 Arguments = ParamSpec("Arguments")
 
@@ -108,12 +113,20 @@ def payload_of(text: str) -> bytes:
     raise AddressError(text, "a payload such as hex:3800… or file:PATH")
 
 
+def is_configuration(document: Document) -> bool:
+    """Say whether a file is a gateway.yaml; else it is meant to be a policy."""
+    return isinstance(document.value, dict) and bool(_CONFIG_KEYS & document.value.keys())
+
+
 def policy_files(paths: tuple[str, ...]) -> list[Path]:
     """Give the policy files of paths, looking into folders; files of cases are not policies."""
     files: list[Path] = []
     for path in map(Path, paths):
-        inside = sorted(path.rglob("*.yaml")) if path.is_dir() else [path]
-        files += [one for one in inside if not one.name.endswith(".cases.yaml") or one == path]
+        if path.is_dir():
+            inside = [one for one in sorted(path.rglob("*.yaml")) if ".cases" not in one.suffixes]
+            files += [one for one in inside if not is_configuration(read(one))]
+        else:
+            files.append(path)
     if not files:
         raise DataError(", ".join(paths), "holds no policy", "files that end with .yaml")
     return files

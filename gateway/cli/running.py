@@ -66,7 +66,7 @@ def _serve(
 @click.command()
 @click.argument("directory", default=".")
 @click.option("--exit-host", default="exit.example", show_default=True, help="Name or address.")
-@click.option("--exit-port", default=4433, show_default=True)
+@click.option("--exit-port", default=4433, show_default=True, type=click.IntRange(1, 65535))
 @json_option
 @clear_errors
 def init(directory: str, exit_host: str, exit_port: int, as_json: bool) -> None:

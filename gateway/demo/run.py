@@ -23,7 +23,7 @@ from gateway.errors import CarryError, DataError
 from gateway.evidence.capture import read_packets
 from gateway.flow.epoch import Epoch
 from gateway.flow.table import Flow, Judged
-from gateway.model import Action, Endpoint, FlowKey
+from gateway.model import Action, Endpoint, FlowKey, Verdict
 from gateway.service import ExitServer, Gateway
 from gateway.wire import recognise
 
@@ -65,6 +65,12 @@ class _Decisions:
         """Observer API."""
 
     def refused(self, key: FlowKey, reason: str) -> None:
+        """Observer API."""
+
+    def not_carried(self, key: FlowKey, verdict: Verdict, reason: str) -> None:
+        """Observer API."""
+
+    def barred(self, client: Endpoint, name: str, verdict: Verdict) -> None:
         """Observer API."""
 
     def final(self) -> list[Judged]:

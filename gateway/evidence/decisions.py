@@ -19,7 +19,7 @@ from gateway.evidence.pseudonyms import KEY_LEN, Pseudonyms
 from gateway.flow.account import Account, facts_account, verdict_account
 from gateway.flow.epoch import Epoch
 from gateway.flow.table import Judged
-from gateway.model import Evidence
+from gateway.model import Endpoint, Evidence, FlowKey, Verdict
 
 _log = Logger(namespace="gateway.evidence")
 
@@ -50,13 +50,46 @@ class DecisionLog:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             # Unbuffered: a record is on its way to the disk before its packet is on its way out.
-            self._file: BinaryIO = open(self.path, "ab", buffering=0)  # noqa: SIM115 (closed below)
+            # Its owner's only: who was where is in it, if under other names.
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+            self._file: BinaryIO = os.fdopen(os.open(self.path, flags, 0o600), "ab", buffering=0)
         except OSError as error:
             raise DataError(str(self.path), str(error.strerror), "a writable file") from error
 
     def write(self, epoch: Epoch, judged: Judged, payload: bytes | None) -> bool:
         """Append one decision; False if it could not be written (a full disk)."""
-        record = self.record(epoch, judged, payload)
+        return self._write(self.record(epoch, judged, payload))
+
+    def write_not_carried(self, key: FlowKey, verdict: Verdict, reason: str) -> bool:
+        """Append that a verdict could not be carried out, and so was a block."""
+        return self._write(
+            {
+                **self._head(key.client, f"{key.transport} {{client}} > {key.destination}"),
+                "verdict": verdict_account(verdict),
+                "not_carried": reason,
+            }
+        )
+
+    def write_barred(self, client: Endpoint, name: str, verdict: Verdict) -> bool:
+        """Append that a name was refused before it was resolved."""
+        named = self._pseudonyms.name(name)
+        return self._write(
+            {
+                **self._head(client, f"{{client}} > {named}"),
+                "facts": {"names": [named]},
+                "verdict": verdict_account(verdict),
+            }
+        )
+
+    def _head(self, client: Endpoint, flow: str) -> Account:
+        pseudonym = self._pseudonyms.client(client.address)
+        return {
+            "time": self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "client": pseudonym,
+            "flow": flow.format(client=pseudonym),
+        }
+
+    def _write(self, record: Account) -> bool:
         line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
         try:
             # After a torn record, a new line: what was half written must not swallow the next.
@@ -87,19 +120,18 @@ class DecisionLog:
     def record(self, epoch: Epoch, judged: Judged, payload: bytes | None) -> Account:
         """Give the record of a decision: the account, without what could name a person."""
         facts, verdict = judged.facts, judged.verdict
-        client = self._pseudonyms.client(facts.key.client.address)
         account = facts_account(
             epoch, facts, self._evidence_of(epoch, facts.key.destination.address)
         )
+        account["names"] = [self._pseudonyms.name(name) for name in account["names"]]
         content = facts.content
         if content is not None and content.plaintext and payload is not None:
             for described, found in zip(account["plaintext"], content.plaintext, strict=True):
                 octets = payload[found.offset : found.offset + found.length]
                 described["digest"] = self._pseudonyms.identifier(octets)
+        key = facts.key
         return {
-            "time": self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "client": client,
-            "flow": f"{facts.key.transport} {client} > {facts.key.destination}",
+            **self._head(key.client, f"{key.transport} {{client}} > {key.destination}"),
             "facts": account,
             "verdict": verdict_account(verdict),
             "policy": epoch.policy.revision,

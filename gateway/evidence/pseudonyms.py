@@ -24,5 +24,16 @@ class Pseudonyms:
         """Name an identifier's value."""
         return self._digest(octets, b"identifier", 8)
 
+    def name(self, name: str) -> str:
+        """Name a host name: its last two labels as they are, what is left of them as a digest.
+
+        "u287454020.ap.example.org" can name a person; "4f0c….example.org" says whose host it is.
+        """
+        labels = name.split(".")
+        if len(labels) <= 2:
+            return name
+        left = ".".join(labels[:-2]).encode("utf-8", "surrogateescape")
+        return ".".join((self._digest(left, b"name", 5), *labels[-2:]))
+
     def _digest(self, octets: bytes, person: bytes, size: int) -> str:
         return hashlib.blake2b(octets, key=self.key, person=person, digest_size=size).hexdigest()

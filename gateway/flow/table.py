@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.flow.epoch import Epoch
-from gateway.model import Action, Content, Facts, FlowKey, Verdict
+from gateway.model import Action, Content, Endpoint, Facts, FlowKey, Verdict
 from gateway.model import Protocol as Spoken
-from gateway.wire import signature, wants_more
+from gateway.wire import SIGNATURES, signature, wants_more
 
-# The vendor's client sends some twenty kinds of message in one flow.
+# The vendor's client sends some twenty kinds of message in one flow.  A flow of endless novelty is
+# judged datagram by datagram from here on, and no longer written down one by one.
 _MAX_CONTENTS = 64
+_MAX_FAILURES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class Flow:
     """When its last packet was seen, by the table's clock."""
     by_content: dict[Hashable, Judged] = field(default_factory=dict)
     """Decisions for datagrams whose signature asks for a look of their own, by what they were."""
+    failures: set[str] = field(default_factory=set)
+    """Why its verdict could not be carried out, as far as it was told."""
 
     def decisions(self) -> Iterator[Judged]:
         """Give the decisions, the first datagram's first."""
@@ -70,6 +74,12 @@ class Observer(Protocol):
 
     def refused(self, key: FlowKey, reason: str) -> None:
         """A new flow met a bound and was blocked unjudged."""
+
+    def not_carried(self, key: FlowKey, verdict: Verdict, reason: str) -> None:
+        """A verdict could not be carried out, and was a block: told once a flow and reason."""
+
+    def barred(self, client: Endpoint, name: str, verdict: Verdict) -> None:
+        """A name was refused before it was resolved."""
 
 
 class FlowTable:
@@ -120,11 +130,31 @@ class FlowTable:
         ):
             return self._judge_again(flow, payload, names)
         if payload is not None:
-            if signature(payload) is not None:
-                judged = self._look(flow, payload, names)
+            which = signature(payload)
+            if which is not None:
+                judged = self._look(flow, which, payload, names)
             judged.packets += 1
             judged.octets += len(payload)
         return judged.verdict
+
+    @property
+    def epoch_number(self) -> int:
+        """The number of the policy in force."""
+        return self._epoch.number
+
+    def bars(self, client: Endpoint, name: str) -> Verdict | None:
+        """Say whether a name is refused before it is resolved: a query for it tells of it too."""
+        verdict = self._epoch.policy.bars(client, (name,))
+        if verdict is not None:
+            self._observer.barred(client, name, verdict)
+        return verdict
+
+    def not_carried(self, key: FlowKey, reason: str) -> None:
+        """Take note that a flow's verdict could not be carried out."""
+        flow = self._flows.get(key)
+        if flow is not None and reason not in flow.failures and len(flow.failures) < _MAX_FAILURES:
+            flow.failures.add(reason)
+            self._observer.not_carried(key, flow.first.verdict, reason)
 
     def wants_more(self, first: bytes) -> bool:
         """Say whether a stream's first octets are too few to be recognised."""
@@ -174,19 +204,22 @@ class FlowTable:
         _remember(flow, judged)
         return judged.verdict
 
-    def _look(self, flow: Flow, payload: bytes, names: tuple[str, ...]) -> Judged:
+    def _look(self, flow: Flow, which: int, payload: bytes, names: tuple[str, ...]) -> Judged:
         """Judge a datagram of a known flow by its own content, or find what was decided for such.
 
-        What only looks like a known message, and is none, stays with the flow: its first datagram
-        was judged, and encrypted datagrams resemble anything now and then.
+        What only looks like a message without identifiers, and is none, stays with the flow: its
+        first datagram was judged, and encrypted datagrams resemble anything now and then.
         """
         content = self._epoch.content(flow.key, payload)
-        if content.protocol is Spoken.UNKNOWN:
+        if content.protocol is Spoken.UNKNOWN and not SIGNATURES[which].carries_identifiers:
             return flow.first
-        judged = flow.by_content.get(_likeness(content))
+        likeness = _likeness(content)
+        judged = flow.by_content.get(likeness)
         if judged is None:
-            judged = self._decide(self._epoch.facts(flow.key, content, names), payload)
-            _remember(flow, judged)
+            facts = self._epoch.facts(flow.key, content, names)
+            if len(flow.by_content) >= _MAX_CONTENTS:
+                return Judged(facts, self._epoch.judge(facts))
+            judged = flow.by_content[likeness] = self._decide(facts, payload)
         return judged
 
     def _judge(self, key: FlowKey, payload: bytes | None, names: tuple[str, ...]) -> Judged:
@@ -209,12 +242,18 @@ def _likeness(content: Content) -> Hashable:
     """Give what a policy can tell two datagrams of one flow apart by."""
     found = content.plaintext
     kinds = None if found is None else frozenset(one.kind for one in found)
-    return content.protocol, content.message, content.traffic, kinds, content.names
+    return (
+        content.protocol,
+        content.message,
+        content.traffic,
+        kinds,
+        content.names,
+        content.addresses,
+    )
 
 
 def _remember(flow: Flow, judged: Judged) -> None:
-    """Keep a decision for datagrams of the same content; a flow of endless novelty meets a bound,
-    and is then judged datagram by datagram."""
+    """Keep the first datagram's decision for datagrams of the same content."""
     content = judged.facts.content
-    if content is not None and len(flow.by_content) < _MAX_CONTENTS:
+    if content is not None:
         flow.by_content[_likeness(content)] = judged

@@ -8,14 +8,21 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from gateway.document import Document
-from gateway.model import Axis, IdentifierKind, Mode, Verdict
+from gateway.model import Action, Axis, IdentifierKind, Mode, Verdict
 from gateway.policy import conditions
 from gateway.policy.conditions import Condition
 from gateway.policy.jurisdiction import Jurisdiction
 from gateway.policy.names import NameSet
 from gateway.policy.networks import AddressSet
 from gateway.policy.rule import Rule
-from gateway.policy.sections import ANY, ChoiceOf, JurisdictionSection, PolicySection, When
+from gateway.policy.sections import (
+    ANY,
+    ChoiceOf,
+    JurisdictionSection,
+    PolicySection,
+    RuleSection,
+    When,
+)
 
 Value = TypeVar("Value")
 
@@ -65,7 +72,9 @@ class Compiler:
                 section.reason or section.id,
                 section.action.target,
             ),
-            asks_names=_asks_names(section.when),
+            asks_names=any(one.name is not None for one, _ in _all_within(section.when)),
+            speaks_of=NameSet(self._names_of(section)),
+            bars=frozenset(self._barred_by(section)),
             shadow_percent=percent,
             owner=section.owner or self.section.owner,
             expires=section.expires,
@@ -96,6 +105,22 @@ class Compiler:
         if when.not_ is not None:
             yield conditions.Not(self.condition(when.not_))
 
+    def _barred_by(self, section: RuleSection) -> Iterator[str]:
+        """Give the jurisdictions that a block rule asks for."""
+        if section.action.action is Action.BLOCK:
+            for when, positive in _all_within(section.when):
+                if when.to is not None and positive is not when.to.negated:
+                    yield from when.to.values
+
+    def _names_of(self, section: RuleSection) -> Iterator[str]:
+        """Give the names that a block rule asks for, by itself or by its jurisdictions."""
+        for name in self._barred_by(section):
+            yield from self.section.jurisdictions[name].names
+        if section.action.action is Action.BLOCK:
+            for when, positive in _all_within(section.when):
+                if when.name is not None and positive is not when.name.negated:
+                    yield from when.name.values
+
     def _clients(self, values: Sequence[str]) -> AddressSet:
         networks: list[str] = []
         for value in values:
@@ -103,16 +128,14 @@ class Compiler:
         return AddressSet(networks)
 
 
-def _asks_names(when: When) -> bool:
-    return any(one.name is not None for one in _all_within(when))
-
-
-def _all_within(when: When) -> Iterator[When]:
-    """Give a section of conditions and every section inside it."""
-    yield when
-    inner = (*(when.any or ()), *(when.all or ()), *((when.not_,) if when.not_ else ()))
-    for one in inner:
-        yield from _all_within(one)
+def _all_within(when: When, positive: bool = True) -> Iterator[tuple[When, bool]]:
+    """Give a section of conditions and every section inside it, and whether they are asked for
+    rather than ruled out."""
+    yield when, positive
+    for one in (*(when.any or ()), *(when.all or ())):
+        yield from _all_within(one, positive)
+    if when.not_ is not None:
+        yield from _all_within(when.not_, not positive)
 
 
 def _of(

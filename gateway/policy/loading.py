@@ -64,14 +64,6 @@ def compile_policy(
         jurisdictions=jurisdictions,
         cases=tuple(cases),
         warnings=tuple(_warnings(document, section, rules)),
-        next_expiry=min(
-            (
-                rule.expires + datetime.timedelta(days=1)
-                for rule in rules
-                if rule.expires and not rule.expired
-            ),
-            default=None,
-        ),
     )
 
 

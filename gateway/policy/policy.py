@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from gateway.errors import Problem
-from gateway.model import Action, Facts, Jurisdictions, Mode, Place, Verdict
+from gateway.model import Action, Endpoint, Facts, Jurisdictions, Mode, Place, Verdict
 from gateway.policy.case import Case
 from gateway.policy.jurisdiction import Jurisdiction
 from gateway.policy.rule import Rule
@@ -42,8 +42,6 @@ class Policy:
     jurisdictions: Mapping[str, Jurisdiction]
     cases: tuple[Case, ...]
     warnings: tuple[Problem, ...]
-    next_expiry: datetime.date | None
-    """The first day on which a rule that matches now no longer will; None: never."""
     _by_place: dict[Place, dict[str, Truth]] = field(default_factory=dict, compare=False)
 
     def at_epoch(self, epoch: int) -> Policy:
@@ -52,6 +50,14 @@ class Policy:
         return replace(
             self, rules=tuple(rules), default=replace(self.default, epoch=epoch), _by_place={}
         )
+
+    def on(self, today: datetime.date) -> Policy:
+        """Give the same policy on another day: exceptions that have expired match no longer."""
+        rules = tuple(
+            replace(rule, expired=rule.expires is not None and rule.expires < today)
+            for rule in self.rules
+        )
+        return replace(self, rules=rules, _by_place={})
 
     def targets(self) -> Iterable[tuple[Verdict, Problem]]:
         """Give the verdict and the place of each reroute and wrap, the default too."""
@@ -70,6 +76,14 @@ class Policy:
         considered: list[Considered] = []
         verdict = self._judge(self._subject(facts), considered)
         return verdict, tuple(considered)
+
+    def bars(self, client: Endpoint, names: tuple[str, ...]) -> Verdict | None:
+        """Give the verdict of the first block rule that speaks of one of these names, by its
+        conditions or by a jurisdiction's names; None: no such rule is enforced for the client."""
+        for rule in self.rules:
+            if rule.speaks_of.matching(names) and not rule.watches(client):
+                return None if self.mode is Mode.SHADOW else rule.verdict
+        return None
 
     def jurisdictions_of(self, facts: Facts) -> Jurisdictions:
         """Give the named sets that the destination belongs to, or may."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from gateway.errors import Problem
 from gateway.model import Action, Endpoint, Verdict
 from gateway.policy.conditions import Condition
+from gateway.policy.names import NameSet
 from gateway.policy.subject import Subject
 from gateway.policy.truth import Truth, every, some
 
@@ -23,6 +24,10 @@ class Rule:
     """What it gives where it matches."""
     asks_names: bool
     """Whether its condition asks for names outright, not only by a jurisdiction's."""
+    speaks_of: NameSet
+    """The names that a block rule is for, by its own conditions or its jurisdictions'."""
+    bars: frozenset[str]
+    """The jurisdictions that a block rule is for."""
     shadow_percent: float
     """Share of the clients for which it only watches: 0 enforces, 100 shadows."""
     owner: str

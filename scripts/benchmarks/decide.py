@@ -23,7 +23,7 @@ from gateway.demo.run import CAPTURE
 from gateway.evidence.capture import read_packets
 from gateway.flow.epoch import Epoch
 from gateway.flow.table import Flow, FlowLimits, FlowTable, Judged
-from gateway.model import FlowKey, Transport
+from gateway.model import Endpoint, FlowKey, Transport, Verdict
 
 ROUNDS = 15
 DAY = datetime.date(2026, 11, 23)
@@ -43,6 +43,12 @@ class Nobody:
         """Observer API."""
 
     def refused(self, key: FlowKey, reason: str) -> None:
+        """Observer API."""
+
+    def not_carried(self, key: FlowKey, verdict: Verdict, reason: str) -> None:
+        """Observer API."""
+
+    def barred(self, client: Endpoint, name: str, verdict: Verdict) -> None:
         """Observer API."""
 
 

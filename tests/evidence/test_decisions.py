@@ -66,6 +66,35 @@ class DecisionLogTests(SynchronousTestCase):
         for secret in (b"10.1.0.2", b"5000", PING[10:14], b"44332211", b"11223344", b"287454020"):
             self.assertNotIn(secret, octets)
 
+    def test_names(self) -> None:
+        """A host name can name a person: what is left of its last two labels is a digest."""
+        facts = self.epoch.facts(KEY, None, ("u287454020.ap.example.org", "example.org"))
+        self.log().write(self.epoch, Judged(facts, self.epoch.judge(facts)), None)
+        (record,) = self.records()
+        self.assertRegex(record["facts"]["names"][0], r"^[0-9a-f]{10}\.example\.org$")
+        self.assertEqual(record["facts"]["names"][1], "example.org")
+        self.assertNotIn(b"287454020", (self.folder / "decisions.jsonl").read_bytes())
+
+    def test_not_carried(self) -> None:
+        """What could not be carried out is written down as such."""
+        verdict = judged(self.epoch).verdict
+        self.assertTrue(self.log().write_not_carried(KEY, verdict, "no exit is up"))
+        (record,) = self.records()
+        self.assertEqual(record["not_carried"], "no exit is up")
+        self.assertEqual(record["flow"], f"udp {record['client']} > 192.0.2.1:4001")
+
+    def test_barred(self) -> None:
+        """A name that was not even resolved is written down, as a digest."""
+        verdict = judged(self.epoch).verdict
+        self.assertTrue(self.log().write_barred(KEY.client, "u1.ap.example.cn", verdict))
+        (record,) = self.records()
+        self.assertRegex(record["flow"], r"^c-[0-9a-f]{10} > [0-9a-f]{10}\.example\.cn$")
+
+    def test_mode(self) -> None:
+        """The log is its owner's to read."""
+        self.log()
+        self.assertEqual((self.folder / "decisions.jsonl").stat().st_mode & 0o777, 0o600)
+
     def test_digests(self) -> None:
         """The same identifier and the same client have the same name, under one key only."""
         first, other = (

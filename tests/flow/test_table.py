@@ -136,6 +136,38 @@ class FlowTableTests(SynchronousTestCase):
         table.expire()
         self.assertEqual(table.judge(flood[50], NOISE).rule, "rest")
 
+    def test_barred_name(self) -> None:
+        """A name that a block rule speaks of is refused before it is resolved, and told of."""
+        verdict = self.table.bars(AMERICAN.client, "ap.example.cn")
+        assert verdict is not None
+        self.assertEqual((verdict.action, verdict.rule), (Action.BLOCK, "never-ping"))
+        self.assertIsNone(self.table.bars(AMERICAN.client, "www.example.us"))
+        self.assertEqual(self.observer.names, ["ap.example.cn"])
+
+    def test_not_carried(self) -> None:
+        """A verdict that could not be carried out is told once a reason."""
+        self.table.judge(AMERICAN, PING)
+        for reason in ("no exit is up", "no exit is up", "too long"):
+            self.table.not_carried(AMERICAN, reason)
+        self.table.not_carried(CHINESE, "no such flow")
+        self.assertEqual(self.observer.failures, ["no exit is up", "too long"])
+
+    def test_endless_novelty(self) -> None:
+        """A flow of ever other messages is judged each time, and not written down each time."""
+        self.table.judge(AMERICAN, NOISE)
+        for number in range(200):
+            frame = bytes([8, 0, 1, 0, number + 1, 0, 0, 0])
+            self.table.judge(AMERICAN, frame)
+        self.assertLessEqual(len(self.observer.judged), 70)
+
+    def test_looks_like_one(self) -> None:
+        """What has the look of a message with identifiers, and cannot be read, is not let pass with
+        the flow: it is judged as what it is."""
+        self.table.judge(AMERICAN, NOISE)
+        torn = PING[:-3]
+        facts = self.table.epoch.seen(AMERICAN, torn)
+        self.assertEqual(self.table.judge(AMERICAN, torn).rule, self.table.epoch.judge(facts).rule)
+
     def test_evidence_required(self) -> None:
         """What had to be written down and could not be is blocked."""
         self.observer.can_write = False

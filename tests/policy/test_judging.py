@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.model import Action, Axis, Facts, Mode, Place, Protocol, Traffic
-from tests.support.facts import AMERICA, CHINA, HONG_KONG, NOBODY, USER, facts, policy
+from tests.support.facts import AMERICA, CHINA, HONG_KONG, NOBODY, TODAY, USER, facts, policy
 from tests.support.rows import rows
 
 PROMISE = """
@@ -351,7 +353,8 @@ class ExpiryTests(SynchronousTestCase):
         """The day named is the last day."""
         compiled = policy(PROMISE.replace("action: allow}", "action: allow, expires: 2026-11-23}"))
         self.assertEqual(compiled.judge(facts()).rule, "rest")
-        self.assertEqual(str(compiled.next_expiry), "2026-11-24")
+        later = compiled.on(TODAY + datetime.timedelta(days=1))
+        self.assertEqual(later.judge(facts()).rule, "default")
 
     def test_block(self) -> None:
         """An expired block still blocks, and warns."""

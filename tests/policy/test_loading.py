@@ -132,7 +132,7 @@ def rule(text: str) -> str:
         "a date that is none": (
             rule("{id: a, when: {}, action: block, expires: 2026-02-30}"),
             5,
-            '"expires"',
+            '"2026-02-30" is no date',
         ),
         "both kinds of shadow": (
             rule("{id: a, when: {}, action: block, mode: shadow, shadow: {percent: 5}}"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from gateway.flow.epoch import Epoch
 from gateway.flow.table import Flow, Judged
-from gateway.model import Evidence, FlowKey, Place, pack, unpack
+from gateway.model import Endpoint, Evidence, FlowKey, Place, Verdict, pack, unpack
 from tests.support.facts import AMERICA, CHINA, NOBODY, policy
 
 PING = bytes.fromhex(
@@ -69,6 +69,8 @@ class FakeObserver:
         self.judged: list[Judged] = []
         self.gone: list[Flow] = []
         self.refusals: list[str] = []
+        self.failures: list[str] = []
+        self.names: list[str] = []
         self.can_write = True
 
     def decided(self, in_force: Epoch, judged: Judged, payload: bytes | None) -> bool:
@@ -83,3 +85,11 @@ class FakeObserver:
     def refused(self, key: FlowKey, reason: str) -> None:
         """Observer API."""
         self.refusals.append(reason)
+
+    def not_carried(self, key: FlowKey, verdict: Verdict, reason: str) -> None:
+        """Observer API."""
+        self.failures.append(reason)
+
+    def barred(self, client: Endpoint, name: str, verdict: Verdict) -> None:
+        """Observer API."""
+        self.names.append(name)

@@ -1,0 +1,116 @@
+"""Sources of an epoch.  Owns: the policy and the data that a configuration names, loaded and held
+against each other.  Knows: config, policy, geo.  Never: the clock, sockets, what is in force."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from gateway import geo, policy
+from gateway.config import Config
+from gateway.errors import AddressError, DataError, InputError, Problem
+from gateway.flow.epoch import Epoch
+from gateway.model import Action, Endpoint, FlowKey, Transport
+
+
+def load_epoch(config: Config, number: int, today: datetime.date) -> Epoch:
+    """Load what a configuration names: its policy and its data.
+
+    Raises:  InputError: with every fault of the policy, the data and what refers to them.
+    """
+    problems: list[Problem] = []
+    loaded = atlas = None
+    try:
+        loaded = policy.load(config.path(config.policy), today)
+        problems += _unknown_targets(config, loaded)
+    except InputError as error:
+        problems += error.problems
+    try:
+        atlas = load_atlas(config, today)
+    except DataError as error:
+        problems.append(config.problem("geo", says=str(error)))
+    if loaded is not None and atlas is not None:
+        epoch = Epoch.of(number, loaded, atlas)
+        problems += _barred_ways(config, epoch)
+        if not problems:
+            return epoch
+    raise InputError(problems)
+
+
+def load_atlas(config: Config, today: datetime.date) -> geo.Atlas:
+    """Load the data that a configuration names.
+
+    Raises:  DataError: a file that is missing or corrupt, or no source at all.
+    """
+    sources = [
+        geo.Bundled() if source == "bundled" else geo.Mmdb(config.path(source.mmdb), source.axis)
+        for source in config.geo.sources
+    ]
+    overrides = [
+        geo.Override(
+            network=one.network,
+            location=one.location,
+            registration=one.registration,
+            operator=one.operator,
+            reason=one.reason,
+            expires=one.expires,
+        )
+        for one in config.geo.overrides
+    ]
+    return geo.load(
+        sources,
+        overrides,
+        today=today,
+        max_age_days=config.geo.max_age_days,
+        nat64_prefixes=config.geo.nat64_prefixes,
+    )
+
+
+def _unknown_targets(config: Config, loaded: policy.Policy) -> Iterable[Problem]:
+    exits = {one.name for one in config.exits}
+    relays = {one.name for one in config.relays}
+    for verdict, place in loaded.targets():
+        known = exits | relays if verdict.action is Action.REROUTE else exits | {"nearest"}
+        if verdict.target not in known:
+            kind = "relay or exit" if verdict.action is Action.REROUTE else "exit"
+            names = ", ".join(sorted(known)) or "none"
+            yield Problem(
+                place.file,
+                place.line,
+                place.column,
+                f'rule "{verdict.rule}": no {kind} is called "{verdict.target}"; known: {names}',
+            )
+
+
+def _barred_ways(config: Config, epoch: Epoch) -> Iterable[Problem]:
+    """Find relays and exits that stand where a block rule lets nothing go."""
+    for at, relay in enumerate(config.relays):
+        rule = barring(epoch, Endpoint.parse(relay.address), also_perhaps=True)
+        if rule is not None:
+            says = f'relay "{relay.name}" stands, or may stand, where rule "{rule}" lets nothing go'
+            yield config.problem("relays", at, "address", says=says)
+    for at, one in enumerate(config.exits):
+        host = urlsplit(one.url).hostname or ""
+        try:
+            endpoint = Endpoint.of(host, 0)
+        except AddressError:
+            continue  # a name: its address is judged by whoever resolves it
+        rule = barring(epoch, endpoint, also_perhaps=False)
+        if rule is not None:
+            says = f'exit "{one.name}" stands where rule "{rule}" lets nothing go'
+            yield config.problem("exits", at, "url", says=says)
+
+
+def barring(epoch: Epoch, endpoint: Endpoint, *, also_perhaps: bool) -> str | None:
+    """Give the block rule that bars a way's own address, or None.
+
+    Args:    also_perhaps: an address that may be in a barred jurisdiction is barred too.
+    """
+    key = FlowKey(Transport.UDP, Endpoint(bytes(4), 0), endpoint)
+    found = epoch.policy.jurisdictions_of(epoch.seen(key, None))
+    barred = found.members | found.undetermined if also_perhaps else found.members
+    for rule in epoch.policy.rules:
+        if not rule.bars.isdisjoint(barred):
+            return rule.id
+    return None
