@@ -83,6 +83,49 @@ class CoreTests(SynchronousTestCase):
         self.clock.advance(5)
         self.assertEqual(core.table.judge(AMERICAN, NOISE).action, Action.BLOCK)
 
+    def test_midnight_with_a_broken_policy(self) -> None:
+        """It stops allowing at midnight also while the policy's file is broken, or gone."""
+        core = self.core()
+        (self.folder / "policy.yaml").write_text("policy: broken\ndefault: open\n")
+        self.now += timedelta(hours=12)
+        self.clock.advance(5)
+        self.assertEqual(core.table.judge(AMERICAN, NOISE).action, Action.BLOCK)
+        self.assertEqual(core.table.epoch.policy.name, "promise")
+
+    def test_adopted(self) -> None:
+        """Whoever carries flows is told of a new epoch."""
+        core = self.core()
+        told: list[int] = []
+        core.on_adopted.append(lambda: told.append(core.table.epoch_number))
+        core.reload()
+        self.assertEqual(told, [2])
+
+    def test_geo_again(self) -> None:
+        """A reload reads the overrides again; other changes of the file wait for a restart."""
+        core = self.core()
+        self.assertEqual(core.table.judge(AMERICAN, NOISE).action, Action.ALLOW)
+        (self.folder / "gateway.yaml").write_text(GATEWAY.replace("location: US", "location: CN"))
+        self.assertTrue(core.reload())
+        self.assertEqual(core.table.judge(AMERICAN, NOISE).action, Action.BLOCK)
+
+    def test_barred_ways(self) -> None:
+        """A relay or an exit that stands where a block rule lets nothing go is refused."""
+        rule = "rules:\n- {id: never, when: {traffic: ping, to: china}, action: block}\n"
+        barred = POLICY.replace("rules:\n", rule)
+        relay = GATEWAY + 'relays: [{name: r, address: "118.190.148.38:8000"}]\n'
+        error = self.assertRaises(InputError, self.core, relay, barred)
+        self.assertIn('relay "r" stands, or may stand, where rule "never"', str(error))
+        away = GATEWAY.replace("exit.example", "118.190.148.38")
+        error = self.assertRaises(InputError, self.core, away, barred)
+        self.assertIn('exit "us-east" stands where rule "never"', str(error))
+
+    def test_all_at_once(self) -> None:
+        """Faults of policy, data and exits are told in one run."""
+        gateway = GATEWAY.replace("geo: {", "geo: {sources: [{mmdb: none.mmdb, axis: location}], ")
+        error = self.assertRaises(InputError, self.core, gateway, "policy: p\ndefault: open\n")
+        self.assertIn("none.mmdb", str(error))
+        self.assertIn("open", str(error))
+
     def test_data_grow_stale(self) -> None:
         """Data older than allowed count as none, and what rests on them is blocked."""
         core = self.core(GATEWAY.replace("geo: {", "geo: {max_age_days: 100, "))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 
 from hypothesis import given, settings
@@ -266,6 +267,32 @@ class NameTests(SynchronousTestCase):
 TCP = "tcp 10.1.0.2:5000 > 192.0.2.1:443"
 
 
+class FurtherTests(SynchronousTestCase):
+    """What a payload asks its destination to reach is judged with the destination."""
+
+    def test_peer_in_china(self) -> None:
+        """A relay in the United States that is asked to reach China is China."""
+        relay = facts(AMERICA, Traffic.PING, protocol=Protocol.STUN)
+        asked = dataclasses.replace(relay, further=(b"\x01\x02\x03\x04",), further_places=(CHINA,))
+        verdict, considered = policy(PROMISE).explain(asked)
+        self.assertEqual(verdict.rule, "never-ping")
+        self.assertIn("asked to reach: location CN", considered[0].why)
+
+    def test_unknown_peer(self) -> None:
+        """One that is asked to reach nobody knows where may be China."""
+        relay = facts(AMERICA, Traffic.OTHER, protocol=Protocol.HTTP)
+        asked = dataclasses.replace(relay, further=(b"\x01\x02\x03\x04",), further_places=(NOBODY,))
+        self.assertEqual(policy(PROMISE).judge(asked).rule, "default")
+
+    def test_peer_elsewhere(self) -> None:
+        """One that is asked to reach another American place goes."""
+        relay = facts(AMERICA, Traffic.OTHER, protocol=Protocol.HTTP)
+        asked = dataclasses.replace(
+            relay, further=(b"\x01\x02\x03\x04",), further_places=(AMERICA,)
+        )
+        self.assertEqual(policy(PROMISE).judge(asked).rule, "rest")
+
+
 class SettledTests(SynchronousTestCase):
     """Before its first octets, a stream's verdict says whether they can change it."""
 
@@ -325,6 +352,17 @@ class ShadowTests(SynchronousTestCase):
         assert verdict.would is not None
         self.assertEqual((verdict.would.action, verdict.would.rule), (Action.BLOCK, "never-ping"))
         self.assertIn("nothing is enforced", compiled.warnings[0].sentence)
+
+    def test_stream(self) -> None:
+        """In shadow too a stream's first octets are waited for: what would be done is not known
+        before."""
+        before = facts(AMERICA, seen=False, flow=TCP)
+        verdict = policy(PROMISE + "mode: shadow\n").judge(before)
+        self.assertEqual((verdict.action, verdict.settled), (Action.ALLOW, False))
+        text = ONE_RULE % ("{protocol: http}", "block, mode: shadow")
+        self.assertFalse(policy(text).judge(before).settled)
+        other = facts(AMERICA, Traffic.OTHER, protocol=Protocol.TLS, flow=TCP)
+        self.assertIsNone(policy(text).judge(other).would)
 
     def test_percent(self) -> None:
         """A staged rule watches for its share of the clients, always the same ones."""
