@@ -7,43 +7,70 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred, DeferredList
 
+from gateway.errors import CarryError
 from gateway.listeners.interfaces import Wiring
 from gateway.listeners.reactor import Port
-from gateway.listeners.tally import Allowance, Tally
+from gateway.listeners.shares import Shares
+from gateway.listeners.tally import Drop, Tally
+from gateway.model import FlowKey
 
 
-class Abortable(Protocol):
+class Connection(Protocol):
     """A connection that is open."""
 
     def abort(self) -> None:
         """Cut it at once; may be called twice."""
 
+    def rejudge(self) -> None:
+        """Judge it by the policy in force; may be called twice."""
+
 
 class Door:
-    """One listener's wiring, its counters, its allowances and what it holds open."""
+    """One listener's wiring, its counters, its places and what it holds open."""
 
     def __init__(self, wiring: Wiring) -> None:
         self.reactor = wiring.reactor
         self.gate = wiring.gate
         self.routes = wiring.routes
         self.resolver = wiring.resolver
-        self.limits = wiring.limits
-        self.tally = Tally(wiring.reactor.seconds)
-        self.connections = Allowance(wiring.limits.connections)
-        self.sessions = Allowance(wiring.limits.udp_sessions)
-        self.destinations = Allowance(wiring.limits.udp_destinations)
+        self.limits = limits = wiring.limits
+        self.tally = Tally(wiring.reactor)
+        self.connections = Shares(
+            limits.connections, limits.connections_per_client, Drop.CONNECTIONS_FULL
+        )
+        self.sessions = Shares(
+            limits.udp_sessions, limits.udp_sessions_per_client, Drop.SESSIONS_FULL
+        )
+        self.destinations = Shares(
+            limits.udp_destinations, limits.udp_destinations_per_client, Drop.DESTINATIONS_FULL
+        )
         self.is_closing = False
-        self._open: set[Abortable] = set()
+        self._open: set[Connection] = set()
         self._closings: set[Deferred[None]] = set()
         self._closed: Deferred[None] | None = None
 
-    def hold(self, connection: Abortable) -> None:
+    def not_carried(self, key: FlowKey, error: CarryError) -> None:
+        """Count and write down a flow that is blocked because its way is not there."""
+        self.tally.not_carried(error)
+        self.gate.not_carried(key, str(error))
+
+    def not_sent(self, key: FlowKey, reason: str) -> None:
+        """Count and write down a datagram that was let pass and that nobody took."""
+        self.tally.drop(Drop.NOT_SENT)
+        self.gate.not_carried(key, reason)
+
+    def rejudge(self) -> None:
+        """Judge every connection by the policy in force."""
+        for connection in tuple(self._open):
+            connection.rejudge()
+
+    def hold(self, connection: Connection) -> None:
         """Remember a connection until it is released: closing the door cuts it."""
         self._open.add(connection)
         if self.is_closing:
             connection.abort()
 
-    def release(self, connection: Abortable) -> None:
+    def release(self, connection: Connection) -> None:
         """Forget a connection that is gone."""
         self._open.discard(connection)
         if self._closed is not None and not self._open:
@@ -65,6 +92,7 @@ class Door:
         self.is_closing = True
         for connection in tuple(self._open):
             connection.abort()
+        self.tally.close()
         waits = list(self._closings)
         if self._open:
             self._closed = Deferred()

@@ -14,6 +14,7 @@ from gateway.listeners.door import Door
 from gateway.listeners.interfaces import Wiring
 from gateway.listeners.reactor import DatagramTransport, Port, SocketAddress
 from gateway.listeners.stream_door import ClientConnection, StreamListener
+from gateway.listeners.tally import Drop
 from gateway.listeners.udp_session import Give
 from gateway.listeners.udp_sessions import UdpSessions
 from gateway.listeners.udp_ways import MAX_PACKET_LEN, send_datagram
@@ -56,6 +57,8 @@ class TcpForwardListener(StreamListener):
 class UdpForwardListener(DatagramProtocol):
     """A UDP port that stands for one destination."""
 
+    noisy = False
+
     def __init__(self, address: Endpoint, to: Endpoint, wiring: Wiring) -> None:
         self._address = address
         self._to = (to,)
@@ -69,21 +72,27 @@ class UdpForwardListener(DatagramProtocol):
             self._address.port, self, interface=self._address.host, maxPacketSize=MAX_PACKET_LEN
         )
         host = self._port.getHost()
-        return Endpoint.of(host.host, host.port)
+        bound = Endpoint.of(host.host, host.port)
+        self._door.tally.where = str(bound)
+        return bound
 
     def datagramReceived(self, datagram: bytes, addr: SocketAddress) -> None:
         """DatagramProtocol API."""
-        session = self._sessions.get(addr)
-        if session is not None:
-            session.send(self._to, datagram)
+        self._sessions.send(addr, self._to, datagram)
 
     def _giver(self, client: SocketAddress) -> Give:
         def give(_source: Endpoint, payload: bytes) -> None:
             transport = cast("DatagramTransport | None", self.transport)
-            if send_datagram(transport, payload, client, self._door.tally):
+            if send_datagram(transport, payload, client) is None:
                 self._door.tally.down_datagram(len(payload))
+            else:
+                self._door.tally.drop(Drop.NOT_SENT)
 
         return give
+
+    def rejudge(self) -> None:
+        """Listener API."""
+        self._sessions.rejudge()
 
     def stop(self) -> Deferred[None]:
         """Listener API."""

@@ -18,6 +18,10 @@ from gateway.model import Endpoint, FlowKey, Verdict
 class Gate(Protocol):
     """Who decides.  It always answers: doubt is a block, never an exception."""
 
+    @property
+    def epoch_number(self) -> int:
+        """The number of the policy in force: what was judged by another is to be judged again."""
+
     def judge(self, key: FlowKey, payload: bytes | None, names: tuple[str, ...] = ()) -> Verdict:
         """Judge one datagram, or one stream.
 
@@ -31,6 +35,16 @@ class Gate(Protocol):
     def wants_more(self, first: bytes) -> bool:
         """Tell whether the first bytes of a stream are too few to recognise it."""
 
+    def bars(self, client: Endpoint, name: str) -> Verdict | None:
+        """Tell whether a name alone is forbidden: it must not even be resolved.
+
+        Args:    name: lower case, no final dot.
+        Returns: the verdict that blocks; None: resolve it.
+        """
+
+    def not_carried(self, key: FlowKey, reason: str) -> None:
+        """Learn that a verdict could not be carried out, or a datagram it let pass not be sent."""
+
     def forget(self, key: FlowKey) -> None:
         """Learn that a TCP flow, or a UDP session's use of one destination, has ended."""
 
@@ -39,7 +53,11 @@ class UdpFlow(Protocol):
     """One destination's datagrams through a tunnel."""
 
     def send(self, payload: bytes) -> bool:
-        """Send one datagram; False if it was dropped (closed, too big, no room)."""
+        """Send one datagram; False if it was dropped: too long, or the flow is closed."""
+
+    @property
+    def unsent(self) -> int:
+        """Datagrams that it took and dropped when the exit refused it."""
 
     def close(self) -> None:
         """Give the flow up; may be called twice."""
@@ -119,6 +137,9 @@ class Listener(Protocol):
 
     def stop(self) -> Deferred[None]:
         """Stop accepting and close everything; fires when every socket is closed."""
+
+    def rejudge(self) -> None:
+        """Judge every flow by the policy that has just come into force; end what it forbids."""
 
     @property
     def counters(self) -> Mapping[str, int]:

@@ -15,6 +15,9 @@ class Limits:
 
     connections: int = 1024
     """Client TCP connections at once; one more is reset."""
+    connections_per_client: int = 256
+    """Of these for one client address (one /64 of IPv6): a quarter, so that no client, nor three
+    of them, can shut the others out."""
     handshake_timeout_s: float = 10.0
     """From accepting a connection to knowing its destination: a silent client keeps no place."""
     resolve_timeout_s: float = 5.0
@@ -22,9 +25,10 @@ class Limits:
     connect_timeout_s: float = 15.0
     """From starting to dial to being connected."""
     first_bytes_len: int = 16 * 1024
-    """Octets of a stream that are held to recognise it; then it is judged by what there is."""
+    """Octets of a stream that are held to recognise it; then it is judged by what there is.  As
+    many are kept for as long as the stream is open, for policies to come."""
     first_bytes_timeout_s: float = 10.0
-    """How long the first bytes may take; then the stream is judged by what there is."""
+    """How long the first bytes may take; a stream that is still unclear then is cut."""
     silence_timeout_s: float = 1.0
     """How long a client may be silent before its server is let speak first (SMTP, FTP, SSH)."""
     stream_idle_timeout_s: float = 7440.0
@@ -34,9 +38,15 @@ class Limits:
     candidates: int = 16
     """Addresses of one name that are judged; the rest is ignored."""
     udp_sessions: int = 1024
-    """Client UDP endpoints at once; a datagram of one more is dropped."""
+    """Client UDP endpoints at once to which something is let through; a datagram of one more is
+    dropped.  Who is only blocked takes no place."""
+    udp_sessions_per_client: int = 256
+    """Of these for one client address (one /64 of IPv6)."""
     udp_destinations: int = 32768
-    """Destinations of all UDP sessions together."""
+    """Destinations of all UDP sessions together.  Each keeps one datagram of at most 1500 octets
+    for each way to it."""
+    udp_destinations_per_client: int = 8192
+    """Of these for one client address (one /64 of IPv6)."""
     session_destinations: int = 256
     """Destinations of one UDP session; a datagram to one more is dropped."""
     session_ports: int = 16

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from gateway.listeners.door import Door
 from gateway.listeners.tally import Drop
-from gateway.model import canonical
+from gateway.model import Endpoint, canonical
 
 Addresses = tuple[bytes, ...]
 Then = Callable[[Addresses], None]
@@ -31,14 +31,18 @@ class NameLookups:
         self._asking: dict[str, Deferred[Addresses]] = {}
         self._waiting: deque[tuple[str, Then]] = deque()
 
-    def find(self, name: str, then: Then) -> None:
+    def find(self, client: Endpoint, name: str, then: Then) -> None:
         """Call `then` with the addresses: at once, later, or never.
 
-        Never: the name has none, or too many datagrams wait and this is the oldest; counted.
+        Never: the policy forbids this client the name; the name has no address; too many datagrams
+        wait and this is the oldest.  Each is counted.
         """
         until_s, addresses = self._known.get(name, (0.0, ()))
         if name in self._known and self._door.reactor.seconds() < until_s:
             self._tell(then, addresses)
+        elif self._door.gate.bars(client, name) is not None:
+            # Not even asked for: the question itself would tell the name to the network.
+            self._door.tally.drop(Drop.BLOCKED)
         elif name in self._asking or len(self._asking) < self._door.limits.association_pending:
             self._wait(name, then)
             if name not in self._asking:

@@ -37,14 +37,18 @@ class Port(Protocol):
     def stopListening(self) -> Deferred[None] | None: ...
 
 
-class Reactor(Protocol):
-    """IReactorTime, IReactorTCP and IReactorUDP; Twisted's own TCP endpoints get it too."""
+class Clock(Protocol):
+    """IReactorTime."""
 
     def seconds(self) -> float: ...
 
     def callLater(
         self, delay: float, callable: Callable[..., object], /, *args: object
     ) -> DelayedCall: ...
+
+
+class Reactor(Clock, Protocol):
+    """IReactorTime, IReactorTCP and IReactorUDP; Twisted's own TCP endpoints get it too."""
 
     def listenTCP(
         self, port: int, factory: object, backlog: int = ..., interface: str = ...

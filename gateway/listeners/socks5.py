@@ -48,6 +48,12 @@ class Socks5Connection(ClientConnection):
         self._step: Callable[[], bool] = self._greeting
         self._association: Association | None = None
 
+    def rejudge(self) -> None:
+        """Connection API (door)."""
+        super().rejudge()
+        if self._association is not None:
+            self._association.rejudge()
+
     def handshake(self) -> None:
         """ClientConnection API: a message is at most 513 octets, and no step waits for more."""
         try:
@@ -122,8 +128,7 @@ class Socks5Connection(ClientConnection):
         Of the address that it says it will send from only the port counts: behind a NAT the
         client does not know its address, and PySocks sends the name "0".
         """
-        peer, host = self.client.getPeer(), self.client.getHost()
-        client = Endpoint.of(peer.host, request.port)
+        host, client = self.client.getHost(), Endpoint(self.source.address, request.port)
         try:
             self._association = Association(self.door, client, Endpoint.of(host.host, 0))
         except CarryError as error:

@@ -24,6 +24,8 @@ from gateway.model import Endpoint
 class Association(DatagramProtocol):
     """A relay port for one client host; each of its source ports has its own session."""
 
+    noisy = False
+
     def __init__(self, door: Door, client: Endpoint, local: Endpoint) -> None:
         """Open the port.
 
@@ -62,34 +64,29 @@ class Association(DatagramProtocol):
         if isinstance(header.destination, Name):
             self._send_to_name(addr, header.destination, payload)
         else:
-            self._send(addr, (header.destination,), payload, ())
+            self._sessions.send(addr, (header.destination,), payload)
 
     def _send_to_name(self, addr: SocketAddress, name: Name, payload: bytes) -> None:
         def then(addresses: Addresses) -> None:
             endpoints = tuple(Endpoint(address, name.port) for address in addresses)
-            self._send(addr, endpoints, payload, (name.host,))
+            self._sessions.send(addr, endpoints, payload, (name.host,))
 
-        self._names.find(name.host, then)
-
-    def _send(
-        self,
-        addr: SocketAddress,
-        endpoints: tuple[Endpoint, ...],
-        payload: bytes,
-        names: tuple[str, ...],
-    ) -> None:
-        session = self._sessions.get(addr)
-        if session is not None:
-            session.send(endpoints, payload, names)
+        self._names.find(Endpoint.of(*addr), name.host, then)
 
     def _giver(self, client: SocketAddress) -> Give:
         def give(source: Endpoint, payload: bytes) -> None:
             transport = cast("DatagramTransport | None", self.transport)
             datagram = write_datagram_header(source) + payload
-            if send_datagram(transport, datagram, client, self._door.tally):
+            if send_datagram(transport, datagram, client) is None:
                 self._door.tally.down_datagram(len(payload))
+            else:
+                self._door.tally.drop(Drop.NOT_SENT)
 
         return give
+
+    def rejudge(self) -> None:
+        """Judge every session by the policy in force."""
+        self._sessions.rejudge()
 
     def close(self) -> None:
         """End every session and close the port."""

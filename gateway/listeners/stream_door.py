@@ -69,10 +69,13 @@ class ClientConnection(HalfCloseable):
         """IProtocol API."""
         self.client = cast(ClientTransport, self.transport)
         self.side = Side(self.client)
-        self._is_counted = self.door.connections.take()
+        peer = self.client.getPeer()
+        self.source = Endpoint.of(peer.host, peer.port)
+        full = self.door.connections.take(self.source)
+        self._is_counted = full is None
         self.door.hold(self)
-        if not self._is_counted:
-            self.cut(Drop.CONNECTIONS_FULL)
+        if full is not None:
+            self.cut(full)
             return
         self.door.tally.connection()
         self.client.setTcpNoDelay(True)  # voice signalling is small and must not wait
@@ -102,7 +105,7 @@ class ClientConnection(HalfCloseable):
         self._timers.clear()
         self._stop_resolving()
         if self._is_counted:
-            self.door.connections.give()
+            self.door.connections.give(self.source)
         if self._relay is not None:
             self._relay.lost(self.side, is_clean(reason))
         self.side.lose()
@@ -111,11 +114,16 @@ class ClientConnection(HalfCloseable):
     # What subclasses and the door use.
 
     def abort(self) -> None:
-        """Abortable API."""
+        """Connection API (door)."""
         self._stop_resolving()
         if self._relay is not None:
             self._relay.abort()
         self.side.abort()
+
+    def rejudge(self) -> None:
+        """Connection API (door)."""
+        if self._relay is not None:
+            self._relay.rejudge()
 
     def cut(self, why: Drop) -> None:
         """Count, and cut the connection."""
@@ -137,10 +145,14 @@ class ClientConnection(HalfCloseable):
         """Judge what the client asked for, and carry the verdict out."""
         self._is_asked = True
         self.handshake_over()
-        if isinstance(destination, Name):
-            self._resolve(destination)
-        else:
+        if isinstance(destination, Endpoint):
             self._start((destination,), ())
+        elif (verdict := self.door.gate.bars(self.source, destination.host)) is not None:
+            # Not even asked for: the question itself would tell the name to the network.
+            self.door.tally.drop(Drop.BLOCKED)
+            self.refuse(verdict)
+        else:
+            self._resolve(destination)
 
     # From a destination to a relay.
 
@@ -175,20 +187,16 @@ class ClientConnection(HalfCloseable):
             resolving.cancel()
 
     def _start(self, endpoints: Sequence[Endpoint], names: tuple[str, ...]) -> None:
-        key, verdict = self._choose(endpoints, names)
+        keys = [FlowKey(Transport.TCP, self.source, endpoint) for endpoint in endpoints]
+        key, verdict = self._choose(keys, names)
         first, self.unread = self.unread, b""
         self._relay = StreamRelay(self.door, self.side, self, names)
-        self._relay.start(key, verdict, first)
+        self._relay.start(key, verdict, first, keys[keys.index(key) + 1 :])
 
-    def _choose(
-        self, endpoints: Sequence[Endpoint], names: tuple[str, ...]
-    ) -> tuple[FlowKey, Verdict]:
+    def _choose(self, keys: Sequence[FlowKey], names: tuple[str, ...]) -> tuple[FlowKey, Verdict]:
         """Take the first address that is not blocked; else one that may yet be; else a block."""
-        peer = self.client.getPeer()
-        source = Endpoint.of(peer.host, peer.port)
         judged: list[tuple[FlowKey, Verdict]] = []
-        for endpoint in endpoints:
-            key = FlowKey(Transport.TCP, source, endpoint)
+        for key in keys:
             judged.append((key, self.door.gate.judge(key, None, names)))
             if judged[-1][1].action is not Action.BLOCK:
                 break
@@ -223,7 +231,13 @@ class StreamListener:
             self._address.port, factory, interface=self._address.host
         )
         host = self._port.getHost()
-        return Endpoint.of(host.host, host.port)
+        bound = Endpoint.of(host.host, host.port)
+        self._door.tally.where = str(bound)
+        return bound
+
+    def rejudge(self) -> None:
+        """Listener API."""
+        self._door.rejudge()
 
     def stop(self) -> Deferred[None]:
         """Listener API."""

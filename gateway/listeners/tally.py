@@ -1,20 +1,23 @@
-"""What a listener carried and dropped.  Owns: counters, the rate-limited log line, allowances.
+"""What a listener carried and dropped.  Owns: counters, the rate-limited log lines.
 Knows: nothing of protocols.  Never: payload, or who a client is: people can be put in prison."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 
 from twisted.logger import Logger
 
 from gateway.errors import GatewayError
+from gateway.listeners.reactor import Clock, DelayedCall
 
 _log = Logger(namespace="gateway.listeners")
 
 # One line a second: a flood must not become a flood of the disk.
 _NOTE_INTERVAL_S = 1.0
+# One line for all that was dropped in this time.
+_REPORT_INTERVAL_S = 10.0
 
 
 class Drop(StrEnum):
@@ -31,9 +34,12 @@ class Drop(StrEnum):
     UNSOLICITED = "unsolicited"
     """From outside, and no answer to a judged flow."""
     STALE_VERDICT = "stale_verdict"
-    """An answer on a way that the newest policy has not confirmed."""
+    """An answer on a way that the newest policy has not confirmed; a stream to which it gives
+    another way."""
     CHANGED_VERDICT = "changed_verdict"
     """A stream whose first bytes ask for another way than the one it was opened on."""
+    INCOMPLETE = "incomplete"
+    """A stream whose first bytes did not become enough to judge in time."""
     MALFORMED = "malformed"
     """Not what the front door speaks."""
     FRAGMENT = "fragment"
@@ -46,6 +52,8 @@ class Drop(StrEnum):
     """A name that has no address."""
     PENDING_FULL = "pending_full"
     """Too many datagrams waited for their name."""
+    CLIENT_SHARE_FULL = "client_share_full"
+    """One client has all the connections, sessions or destinations that one may have."""
     SESSIONS_FULL = "sessions_full"
     DESTINATIONS_FULL = "destinations_full"
     CONNECTIONS_FULL = "connections_full"
@@ -58,25 +66,47 @@ class Drop(StrEnum):
 class Tally:
     """The counters of one listener."""
 
-    def __init__(self, seconds: Callable[[], float]) -> None:
-        """Start at nothing.
-
-        Args:    seconds: the clock.
-        """
+    def __init__(self, clock: Clock) -> None:
+        """Start at nothing."""
+        self.where = ""
+        """Which listener this is, for the log."""
         self._counts: Counter[str] = Counter()
-        self._seconds = seconds
+        self._clock = clock
+        self._unreported: Counter[Drop] = Counter()
+        self._report: DelayedCall | None = None
+        self._is_closed = False
         self._next_note_s = float("-inf")
         self._unnoted = 0
 
     def drop(self, reason: Drop) -> None:
         """Count one datagram or connection that went nowhere."""
         self._counts[f"dropped_{reason}"] += 1
+        self._unreported[reason] += 1
+        # What the policy blocks is in the decision log; it is named here beside other things only.
+        if self._report is None and reason is not Drop.BLOCKED and not self._is_closed:
+            self._report = self._clock.callLater(_REPORT_INTERVAL_S, self._say)
+
+    def close(self) -> None:
+        """Say what was not said yet; from now on only count."""
+        self._is_closed = True
+        if self._report is not None:
+            self._report.cancel()
+            self._say()
+
+    def _say(self) -> None:
+        self._report = None
+        dropped, self._unreported = self._unreported, Counter()
+        _log.warn(
+            "{where}: dropped {dropped}",
+            where=self.where or "a listener",
+            dropped=", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items())),
+        )
 
     def not_carried(self, error: GatewayError) -> None:
         """Count one that was blocked because its way is not there; say so once a second."""
         self.drop(Drop.NOT_CARRIED)
         self._unnoted += 1
-        now = self._seconds()
+        now = self._clock.seconds()
         if now < self._next_note_s:
             return
         self._next_note_s = now + _NOTE_INTERVAL_S
@@ -112,21 +142,3 @@ class Tally:
     def snapshot(self) -> Mapping[str, int]:
         """Give the counters: connections, up_/down_ packets and bytes, dropped_REASON."""
         return dict(self._counts)
-
-
-class Allowance:
-    """So many at once, no more."""
-
-    def __init__(self, limit: int) -> None:
-        self._left = limit
-
-    def take(self) -> bool:
-        """Take one; False if none is left."""
-        if self._left <= 0:
-            return False
-        self._left -= 1
-        return True
-
-    def give(self) -> None:
-        """Give one back."""
-        self._left += 1

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 
 from gateway.errors import CarryError
 from gateway.listeners.door import Door
-from gateway.listeners.interfaces import Carrier
 from gateway.listeners.tally import Drop
 from gateway.listeners.udp_ways import DirectWay, TunnelWay, UpstreamPort, Way, socket_address
 from gateway.listeners.ways import way_of
@@ -17,19 +16,33 @@ from gateway.model import Action, Endpoint, FlowKey, Transport, Verdict
 Give = Callable[[Endpoint, bytes], None]
 """Gives a datagram to the client, as from this endpoint."""
 
+# Of each way, the datagram that opened it is kept to be judged again by the next policy.  No
+# longer one: Ethernet's packets end here, and they are kept for every destination.
+_MAX_SAMPLE_LEN = 1500
+
+_Kind = tuple[Action, str | None]
+_Sample = tuple[bytes, tuple[str, ...]]
+
 
 class _Destination:
-    """One destination of a session, with the ways that its verdicts opened."""
+    """One destination of a session, with the ways that its verdicts opened; at least one."""
 
-    __slots__ = ("epoch", "key", "seen_s", "ways")
+    __slots__ = ("key", "samples", "seen_s", "ways")
 
     def __init__(self, key: FlowKey) -> None:
         self.key = key
-        self.epoch = 0
-        """Of the newest verdict."""
         self.seen_s = 0.0
-        """When the client last sent here."""
-        self.ways: dict[tuple[Action, str | None], Way] = {}
+        """When the client last sent something here that was let pass."""
+        self.ways: dict[_Kind, Way] = {}
+        self.samples: dict[_Kind, _Sample] = {}
+        """The datagram that opened each way, and its names."""
+
+    def drop(self, kind: _Kind) -> None:
+        """Take a way off; close it if it serves no other kind of verdict."""
+        way = self.ways.pop(kind, None)
+        self.samples.pop(kind, None)
+        if way is not None and way not in self.ways.values():
+            way.close()
 
 
 class UdpSession:
@@ -37,6 +50,9 @@ class UdpSession:
 
     All destinations share one upstream socket per address family, so that the vendor sees one
     client address, as behind a NAT.  Both are opened by the first datagram that needs them.
+
+    A destination is remembered, and the session holds a place, only while a way is open: a client
+    of whose datagrams none is let pass holds nothing.
     """
 
     def __init__(self, door: Door, client: Endpoint, give: Give) -> None:
@@ -60,45 +76,66 @@ class UdpSession:
         Args:    destinations: one, or the addresses of the name that the client asked for.
         """
         for endpoint in destinations:
-            destination = self._destination(endpoint)
-            if destination is None:
-                self._door.tally.drop(Drop.DESTINATIONS_FULL)
-                return
-            verdict = self._door.gate.judge(destination.key, payload, names)
-            destination.epoch = verdict.epoch
+            known = self._destinations.get(endpoint)
+            key = FlowKey(Transport.UDP, self._client, endpoint) if known is None else known.key
+            verdict = self._door.gate.judge(key, payload, names)
             if verdict.action is not Action.BLOCK:
-                self._carry(destination, verdict, payload)
+                destination = known or self._admit(key)
+                if destination is not None:
+                    self._carry(destination, verdict, payload, names)
                 return
         self._door.tally.drop(Drop.BLOCKED)
 
-    def _destination(self, endpoint: Endpoint) -> _Destination | None:
-        """Find or admit a destination; None if there are too many."""
-        destination = self._destinations.get(endpoint)
-        if destination is None:
-            if len(self._destinations) >= self._door.limits.session_destinations:
-                return None
-            if not self._door.destinations.take():
-                return None
-            destination = _Destination(FlowKey(Transport.UDP, self._client, endpoint))
-            self._destinations[endpoint] = destination
-        else:
-            self._destinations.move_to_end(endpoint)
-        destination.seen_s = self._door.reactor.seconds()
+    def _admit(self, key: FlowKey) -> _Destination | None:
+        """Take a place for a destination; None if there is none."""
+        full = self._take_places()
+        if full is not None:
+            self._door.tally.drop(full)
+            self._door.gate.not_carried(key, f"no place for it: {full}")
+            return None
+        destination = self._destinations[key.destination] = _Destination(key)
         return destination
 
-    def _carry(self, destination: _Destination, verdict: Verdict, payload: bytes) -> None:
+    def _take_places(self) -> Drop | None:
+        """Take a place for a destination, and for the session with its first; or say why not."""
+        door = self._door
+        if len(self._destinations) >= door.limits.session_destinations:
+            return Drop.DESTINATIONS_FULL
+        if self.is_empty and (full := door.sessions.take(self._client)) is not None:
+            return full
+        full = door.destinations.take(self._client)
+        if full is not None and self.is_empty:
+            door.sessions.give(self._client)
+        return full
+
+    def _carry(
+        self,
+        destination: _Destination,
+        verdict: Verdict,
+        payload: bytes,
+        names: tuple[str, ...],
+    ) -> None:
         kind = (verdict.action, verdict.target)
         way = destination.ways.get(kind)
-        if way is None or (isinstance(way, TunnelWay) and way.is_closed):
+        if way is None or way.is_closed:
+            destination.drop(kind)
             try:
-                way = self._open(destination, verdict)
+                way = destination.ways[kind] = self._open(destination, verdict)
             except CarryError as error:
-                destination.ways.pop(kind, None)
-                self._door.tally.not_carried(error)
+                self._door.not_carried(destination.key, error)
+                if not destination.ways:
+                    self._release(destination)
                 return
-            destination.ways[kind] = way
+            if len(payload) <= _MAX_SAMPLE_LEN:
+                destination.samples[kind] = payload, names
+        destination.seen_s = self._door.reactor.seconds()
+        self._destinations.move_to_end(destination.key.destination)
         way.epoch = verdict.epoch
-        way.send(payload)
+        dropped = way.send(payload)
+        if dropped is None:
+            self._door.tally.up_datagram(len(payload))
+        else:
+            self._door.not_sent(destination.key, dropped)
 
     def _open(self, destination: _Destination, verdict: Verdict) -> Way:
         """Open a way.
@@ -109,19 +146,10 @@ class UdpSession:
         def answer(way: Way, payload: bytes) -> None:
             self._answer(destination, way, payload)
 
-        asked = destination.key.destination
-        out = way_of(verdict, asked, self._door.routes)
+        out = way_of(verdict, destination.key.destination, self._door.routes)
         if isinstance(out, Endpoint):
             return self._dial(destination, out, answer)
-        return self._enter(out, asked, answer)
-
-    def _enter(
-        self, carrier: Carrier, asked: Endpoint, answer: Callable[[Way, bytes], None]
-    ) -> TunnelWay:
-        way = TunnelWay(carrier, asked, answer, self._door.tally)
-        if way.is_closed:
-            raise CarryError("exit", "the flow closed while it was opened")
-        return way
+        return TunnelWay(self._door, destination.key, out, answer)
 
     def _dial(
         self, destination: _Destination, out: Endpoint, answer: Callable[[Way, bytes], None]
@@ -148,11 +176,27 @@ class UdpSession:
         return port
 
     def _answer(self, destination: _Destination, way: Way, payload: bytes) -> None:
-        """Give an answer back, if the newest policy that was asked still says that way."""
-        if way.epoch == destination.epoch:
+        """Give an answer back, if the policy in force has said that way."""
+        if way.epoch == self._door.gate.epoch_number:
             self._give(destination.key.destination, payload)
         else:
             self._door.tally.drop(Drop.STALE_VERDICT)
+
+    def rejudge(self) -> None:
+        """Judge what opened each way by the policy in force: confirm the way, or close it.
+
+        A way of which no datagram was kept stays, unconfirmed: its answers are dropped until the
+        client's next datagram.
+        """
+        for destination in tuple(self._destinations.values()):
+            for kind, (payload, names) in tuple(destination.samples.items()):
+                verdict = self._door.gate.judge(destination.key, payload, names)
+                if (verdict.action, verdict.target) == kind:
+                    destination.ways[kind].epoch = verdict.epoch
+                else:
+                    destination.drop(kind)
+            if not destination.ways:
+                self._release(destination)
 
     def expire(self, before_s: float) -> None:
         """Forget the destinations that the client last sent to at this time or earlier."""
@@ -162,11 +206,18 @@ class UdpSession:
                 return
             self._forget(destination)
 
-    def _forget(self, destination: _Destination) -> None:
+    def _release(self, destination: _Destination) -> None:
+        """Give a destination's place back.  The gate remembers the flow, and forgets by itself:
+        it would write the same verdict down again with each datagram."""
         del self._destinations[destination.key.destination]
-        for way in destination.ways.values():
-            way.close()
-        self._door.destinations.give()
+        for kind in tuple(destination.ways):
+            destination.drop(kind)
+        self._door.destinations.give(self._client)
+        if self.is_empty:
+            self._door.sessions.give(self._client)
+
+    def _forget(self, destination: _Destination) -> None:
+        self._release(destination)
         self._door.gate.forget(destination.key)
 
     def close(self) -> None:

@@ -1,13 +1,12 @@
-"""The UDP sessions behind one client-side socket.  Owns: finding, bounding, expiring them.
+"""The UDP sessions behind one client-side socket.  Owns: finding, expiring them.
 Knows: Twisted's clock.  Never: datagrams."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gateway.listeners.door import Door
 from gateway.listeners.reactor import DelayedCall, SocketAddress
-from gateway.listeners.tally import Drop
 from gateway.listeners.udp_session import Give, UdpSession
 from gateway.model import Endpoint
 
@@ -16,7 +15,7 @@ _SWEEPS_PER_TIMEOUT = 4
 
 
 class UdpSessions:
-    """One session for each client endpoint."""
+    """One session for each client endpoint to which a way out is open."""
 
     def __init__(self, door: Door, giver: Callable[[SocketAddress], Give]) -> None:
         """Begin without sessions.
@@ -31,17 +30,32 @@ class UdpSessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def get(self, client: SocketAddress) -> UdpSession | None:
-        """Find or open a client's session; None, and a dropped datagram counted, if too many."""
+    def send(
+        self,
+        client: SocketAddress,
+        destinations: Sequence[Endpoint],
+        payload: bytes,
+        names: tuple[str, ...] = (),
+    ) -> None:
+        """Send a client's datagram to one of these destinations, in its session."""
         session = self._sessions.get(client)
-        if session is None:
-            if not self._door.sessions.take():
-                self._door.tally.drop(Drop.SESSIONS_FULL)
-                return None
-            session = UdpSession(self._door, Endpoint.of(*client), self._giver(client))
+        if session is not None:
+            session.send(destinations, payload, names)
+            return
+        session = UdpSession(self._door, Endpoint.of(*client), self._giver(client))
+        session.send(destinations, payload, names)
+        if session.is_empty:
+            session.close()  # nothing was let through: there is nothing to remember
+        else:
             self._sessions[client] = session
             self._sweep_later()
-        return session
+
+    def rejudge(self) -> None:
+        """Judge every session by the policy in force."""
+        for client, session in tuple(self._sessions.items()):
+            session.rejudge()
+            if session.is_empty:
+                self._close(client)
 
     def _sweep_later(self) -> None:
         if self._sweep is None and self._sessions:
@@ -59,7 +73,6 @@ class UdpSessions:
 
     def _close(self, client: SocketAddress) -> None:
         self._sessions.pop(client).close()
-        self._door.sessions.give()
 
     def close(self) -> None:
         """Close every session."""

@@ -15,8 +15,8 @@ from gateway.errors import CarryError
 from gateway.listeners.door import Door
 from gateway.listeners.interfaces import Carrier, UdpFlow
 from gateway.listeners.reactor import DatagramTransport, SocketAddress
-from gateway.listeners.tally import Drop, Tally
-from gateway.model import Endpoint
+from gateway.listeners.tally import Drop
+from gateway.model import Endpoint, FlowKey
 
 # Twisted cuts what is longer than its default of 8192; a UDP payload has at most 65507 octets.
 MAX_PACKET_LEN = 65535
@@ -29,27 +29,35 @@ def socket_address(endpoint: Endpoint) -> SocketAddress:
 
 
 def send_datagram(
-    transport: DatagramTransport | None, payload: bytes, address: SocketAddress, tally: Tally
-) -> bool:
-    """Write one datagram; count it as dropped and give False if the socket does not take it."""
+    transport: DatagramTransport | None, payload: bytes, address: SocketAddress
+) -> str | None:
+    """Write one datagram; give the reason if the socket does not take it.
+
+    An unreachable network or a full buffer is the network's daily life.
+    """
+    if transport is None:
+        return "the socket is closed"
     try:
-        if transport is not None:
-            transport.write(payload, address)
-            return True
-    except (OSError, MessageLengthError):
-        pass  # counted below: an unreachable network or a full buffer is the network's daily life
-    tally.drop(Drop.NOT_SENT)
-    return False
+        transport.write(payload, address)
+    except MessageLengthError:
+        return "too long for the network"
+    except OSError as error:
+        return f"the socket does not take it: {error.strerror}"
+    return None
 
 
 class Way(Protocol):
     """Where one destination's datagrams go, for one kind of verdict."""
 
     epoch: int
-    """Of the verdict that used it last: answers pass only while no newer policy was asked."""
+    """Of the verdict that confirmed it last: answers pass only while that policy is in force."""
 
-    def send(self, payload: bytes) -> None:
-        """Send one datagram on, or count it."""
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be sent on it any more."""
+
+    def send(self, payload: bytes) -> str | None:
+        """Send one datagram on; give the reason if it was dropped."""
 
     def close(self) -> None:
         """Let no more answers in; may be called twice."""
@@ -64,6 +72,8 @@ class UpstreamPort(DatagramProtocol):
 
     A datagram passes only if it comes from an address that a way of this session sends to.
     """
+
+    noisy = False
 
     def __init__(self, door: Door, family: int) -> None:
         """Open the socket.
@@ -89,11 +99,10 @@ class UpstreamPort(DatagramProtocol):
         else:
             way.answer(way, datagram)
 
-    def write(self, payload: bytes, address: SocketAddress) -> None:
-        """Send one datagram."""
+    def write(self, payload: bytes, address: SocketAddress) -> str | None:
+        """Send one datagram; give the reason if it was dropped."""
         transport = cast("DatagramTransport | None", self.transport)  # mypy: zope has no self
-        if send_datagram(transport, payload, address, self._door.tally):
-            self._door.tally.up_datagram(len(payload))
+        return send_datagram(transport, payload, address)
 
     def close(self) -> None:
         """Close the socket."""
@@ -104,6 +113,8 @@ class UpstreamPort(DatagramProtocol):
 class DirectWay:
     """A destination that is dialled from an upstream socket: itself, or the relay in its place."""
 
+    is_closed = False
+
     def __init__(self, port: UpstreamPort, address: SocketAddress, answer: Answer) -> None:
         self.epoch = 0
         self.answer = answer
@@ -111,9 +122,9 @@ class DirectWay:
         self._address = address
         port.ways[address] = self
 
-    def send(self, payload: bytes) -> None:
+    def send(self, payload: bytes) -> str | None:
         """Way API."""
-        self._port.write(payload, self._address)
+        return self._port.write(payload, self._address)
 
     def close(self) -> None:
         """Way API."""
@@ -123,34 +134,40 @@ class DirectWay:
 class TunnelWay:
     """A destination that is reached through an exit."""
 
-    def __init__(
-        self, carrier: Carrier, destination: Endpoint, answer: Answer, tally: Tally
-    ) -> None:
+    def __init__(self, door: Door, key: FlowKey, carrier: Carrier, answer: Answer) -> None:
         """Open the flow.
 
-        Raises:  CarryError: the exit is down.
+        Raises:  CarryError: the exit is down, or refused at once.
         """
         self.epoch = 0
         self.is_closed = False
+        self._door = door
+        self._key = key
         self._answer = answer
-        self._tally = tally
-        self._flow: UdpFlow = carrier.open_udp(destination, self._received, self._lost)
+        self._flow: UdpFlow | None = None
+        flow = carrier.open_udp(key.destination, self._received, self._lost)
+        if self.is_closed:
+            raise CarryError("exit", "the flow closed while it was opened")
+        self._flow = flow
 
     def _received(self, payload: bytes) -> None:
         if not self.is_closed:
             self._answer(self, payload)
 
     def _lost(self, reason: str) -> None:
+        """Take note of the end; what waited for the exit's answer went nowhere."""
         self.is_closed = True
+        if self._flow is not None and self._flow.unsent:
+            self._door.not_carried(self._key, CarryError("exit", reason))
 
-    def send(self, payload: bytes) -> None:
+    def send(self, payload: bytes) -> str | None:
         """Way API."""
-        if self._flow.send(payload):
-            self._tally.up_datagram(len(payload))
-        else:
-            self._tally.drop(Drop.NOT_SENT)
+        if self._flow is None or self.is_closed:
+            return "the tunnel's flow is closed"
+        return None if self._flow.send(payload) else "too long for the tunnel"
 
     def close(self) -> None:
         """Way API."""
         self.is_closed = True
-        self._flow.close()
+        if self._flow is not None:
+            self._flow.close()

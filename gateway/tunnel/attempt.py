@@ -58,6 +58,7 @@ _ABOUT_CERTIFICATES = frozenset(
 class Attempt(DatagramProtocol):
     """One QUIC connection to an exit; it is used once."""
 
+    noisy = False
     session: Session
 
     def __init__(

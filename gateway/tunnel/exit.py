@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from gateway.errors import CarryError
 from gateway.model import Endpoint
 from gateway.tunnel.credentials import Credentials, GatewayVerifier, Transfer, configuration
-from gateway.tunnel.means import ExitLimits, Means, Sockets
+from gateway.tunnel.means import ExitLimits, Flows, Means, Refusals, Sockets
 from gateway.tunnel.ports import Gate, Reach
 from gateway.tunnel.reactor import Address, DatagramTransport, Port, Reactor
 from gateway.tunnel.serving import Gateway
@@ -36,6 +36,8 @@ _TRANSFER = Transfer()
 
 class Exit(DatagramProtocol):
     """Serves CONNECT-UDP and CONNECT to gateways that show a good certificate."""
+
+    noisy = False
 
     def __init__(
         self,
@@ -62,7 +64,17 @@ class Exit(DatagramProtocol):
         self._gateway_names = tuple(gateways)
         self._transfer = transfer
         self._counters: Counter[str] = Counter()
-        self._means = Means(reactor, gate, reach, limits, name, self._counters, Sockets())
+        self._means = Means(
+            reactor,
+            gate,
+            reach,
+            limits,
+            name,
+            self._counters,
+            Sockets(),
+            Flows(),
+            Refusals(reactor.seconds, name),
+        )
         self._by_cid: dict[bytes, Gateway] = {}
         self._cids: dict[Gateway, set[bytes]] = {}
         self._port: Port | None = None
@@ -93,6 +105,10 @@ class Exit(DatagramProtocol):
         self._port = None
         closed = maybeDeferred(port.stopListening)
         return closed.addCallback(lambda _: self._means.sockets.all_closed())
+
+    def rejudge(self) -> None:
+        """Judge every flow by the policy that has just come into force; end what it forbids."""
+        self._means.flows.rejudge()
 
     @property
     def counters(self) -> dict[str, int]:

@@ -60,6 +60,7 @@ class TcpOutward(Protocol):
         self._idle: DelayedCall | None = None
         self._last_s = 0.0
         self._held = b""
+        self._kept = bytearray()  # the first octets that were sent on, for the policies to come
         self._is_judged = False
         self._is_accepted = False
         self._is_ended = False  # the gateway said its last octet
@@ -71,6 +72,7 @@ class TcpOutward(Protocol):
         self._is_judged = verdict.settled
         self._touch()
         self._idle = self._means.reactor.callLater(self._means.limits.tcp_idle_s, self._look)
+        self._means.flows.opened(self)
         self._session.streams[self._stream_id] = self._stream
         self._stream.attach(self)
         if verdict.action is Action.ALLOW:
@@ -83,7 +85,7 @@ class TcpOutward(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """IProtocol API."""
         if self._is_judged and self._far is not None:
-            self._far.write(data)
+            self._write(self._far, data)
             return
         self._held += data
         if not self._is_judged:
@@ -102,6 +104,7 @@ class TcpOutward(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """IProtocol API."""
+        self._means.flows.closed(self)
         if self._idle is not None and self._idle.active():
             self._idle.cancel()
         if self._dialling is not None:
@@ -129,6 +132,20 @@ class TcpOutward(Protocol):
         elif self._dialling is None:
             self._dial()
 
+    def rejudge(self) -> None:
+        """End the flow if the policy in force does not allow what it was judged by."""
+        limit = self._means.limits.first_octets
+        first = (bytes(self._kept) or self._held[:limit] or None) if self._is_judged else None
+        self._verdict = verdict = self._means.judge(self._key, first)
+        is_holding = self._far is None and self._dialling is None
+        if verdict.action is not Action.ALLOW and (verdict.settled or not is_holding):
+            self._means.counters["flows_forbidden"] += 1
+            self._stream.abortConnection()
+        elif first is None and verdict.settled != self._is_judged:
+            self._is_judged = verdict.settled  # if not: what comes first now is held and judged
+            if self._is_judged:
+                self._settle()
+
     # --- dialling
 
     def _dial(self) -> None:
@@ -141,8 +158,9 @@ class TcpOutward(Protocol):
         kind = TCP6ClientEndpoint if len(dialled.address) == 16 else TCP4ClientEndpoint
         endpoint = kind(self._means.reactor, dialled.host, dialled.port, self._means.limits.dial_s)
         far = _Far(self._means, self._stream)
-        factory = cast(IProtocolFactory, Factory.forProtocol(lambda: far))
-        self._dialling = endpoint.connect(factory)
+        factory = Factory.forProtocol(lambda: far)
+        factory.noisy = False
+        self._dialling = endpoint.connect(cast(IProtocolFactory, factory))
         self._dialling.addCallbacks(self._dialled, self._not_dialled, callbackArgs=(far,))
 
     def _dialled(self, _: IProtocol, far: _Far) -> None:
@@ -166,9 +184,15 @@ class TcpOutward(Protocol):
     def _release(self, far: _Far) -> None:
         held, self._held = self._held, b""
         if held:
-            far.write(held)
+            self._write(far, held)
         if self._is_ended:
             far.end()
+
+    def _write(self, far: _Far, data: bytes) -> None:
+        room = self._means.limits.first_octets - len(self._kept)
+        if room > 0:
+            self._kept += data[:room]
+        far.write(data)
 
     def _accept(self) -> None:
         if not self._is_accepted:

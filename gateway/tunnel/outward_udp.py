@@ -19,9 +19,15 @@ from gateway.tunnel.reactor import Address, DatagramTransport, DelayedCall, Port
 # be too long for any tunnel.
 _READ_OCTETS = 9001
 
+# The first datagram that was allowed is kept for the policies to come; no longer one than a tunnel
+# carries.
+_MAX_SAMPLE_OCTETS = 1500
+
 
 class UdpOutward(DatagramProtocol):
     """One flow: a Stream to the session, a socket to the network."""
+
+    noisy = False
 
     def __init__(self, means: Means, session: Session, stream_id: int, key: FlowKey) -> None:
         self._means = means
@@ -32,6 +38,7 @@ class UdpOutward(DatagramProtocol):
         self._port: Port | None = None
         self._idle: DelayedCall | None = None
         self._last_s = 0.0
+        self._sample: bytes | None = None
 
     def open(self) -> Refusal | None:
         """Open the socket and accept the flow; or give the reason why not.
@@ -51,6 +58,7 @@ class UdpOutward(DatagramProtocol):
         self._address = dialled.host, dialled.port
         self._touch()
         self._idle = self._means.reactor.callLater(self._means.limits.udp_idle_s, self._look)
+        self._means.flows.opened(self)
         self._session.streams[self._stream_id] = self
         self._session.respond(self._stream_id, accepted(Transport.UDP))
         return None
@@ -63,6 +71,8 @@ class UdpOutward(DatagramProtocol):
         if self._means.judge(self._key, payload).action is not Action.ALLOW:
             self._means.counters["datagrams_blocked"] += 1
             return
+        if self._sample is None:
+            self._sample = payload[:_MAX_SAMPLE_OCTETS]
         try:
             cast(DatagramTransport, self.transport).write(payload, self._address)
         except (OSError, MessageLengthError):
@@ -86,6 +96,7 @@ class UdpOutward(DatagramProtocol):
 
     def closed(self, reason: str) -> None:
         """Close the socket."""
+        self._means.flows.closed(self)
         port, self._port = self._port, None
         if self._idle is not None and self._idle.active():
             self._idle.cancel()
@@ -111,6 +122,16 @@ class UdpOutward(DatagramProtocol):
             self._session.send_datagram(self._stream_id, datagram)
 
     # --- the end
+
+    def rejudge(self) -> None:
+        """End the flow if the policy in force allows neither it nor its first datagram.
+
+        Before any was allowed, nothing was sent, and the next one is judged anyway.
+        """
+        verdict = self._means.judge(self._key, self._sample)
+        if verdict.action is not Action.ALLOW and verdict.settled:
+            self._means.counters["flows_forbidden"] += 1
+            self._end()
 
     def _touch(self) -> None:
         self._last_s = self._means.reactor.seconds()

@@ -9,7 +9,6 @@ from aioquic.h3.connection import ErrorCode
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import ConnectionTerminated
 from aioquic.quic.packet import QuicErrorCode, QuicFrameType
-from twisted.logger import Logger
 
 from gateway.model import Action, Endpoint, FlowKey, Transport
 from gateway.tunnel.credentials import GatewayVerifier
@@ -20,8 +19,6 @@ from gateway.tunnel.outward_tcp import TcpOutward
 from gateway.tunnel.outward_udp import UdpOutward
 from gateway.tunnel.quic import Bounds, Connection
 from gateway.tunnel.reactor import Address
-
-_log = Logger(namespace="gateway.tunnel")
 
 
 class Directory(Protocol):
@@ -74,12 +71,7 @@ class Gateway:
             self.session.begin()
             return
         self._means.counters["gateways_rejected"] += 1
-        _log.warn(
-            "exit {exit} refuses {peer}: {sentence}",
-            exit=self._means.name,
-            peer=connection.peer_address,
-            sentence=rejection.sentence,
-        )
+        self._means.refusals.note(connection.peer_address, rejection.sentence)
         code = QuicErrorCode.CRYPTO_ERROR + rejection.alert
         connection.close(code, QuicFrameType.CRYPTO, rejection.sentence)
 

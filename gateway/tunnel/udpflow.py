@@ -30,6 +30,8 @@ class UdpFlow:
         self._early: deque[bytes] = deque()
         self._is_accepted = False
         self._is_closed = False
+        self.unsent = 0
+        """Datagrams that it took and dropped when the flow ended before the exit's answer."""
         self._stream_id = session.request(request, self)
 
     def send(self, payload: bytes) -> bool:
@@ -63,6 +65,7 @@ class UdpFlow:
 
     def _end(self) -> None:
         self._is_closed = True
+        self.unsent = len(self._early)
         self._early.clear()
 
     def _refuse(self, reason: str) -> None:

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from struct import Struct
 
+from gateway.errors import WireError
 from gateway.model import Identifier, IdentifierKind, Traffic
 from gateway.wire.cursor import Cursor
 
@@ -52,15 +54,16 @@ def _string(cursor: Cursor, kind: IdentifierKind | None) -> Iterator[Identifier]
 
 
 def _vendor(cursor: Cursor) -> Iterator[Identifier]:
-    """Read the string that is the app id, or the whole token where the app uses tokens.
-
-    A token begins with its version, "006" or "007"; an app id is 32 hexadecimal digits.
-    """
+    """Read the string that is the app id, or the whole token where the app uses tokens."""
     length = cursor.little(2)
     at = cursor.skip(length)
     if length:
-        token = length > 32 and cursor.data[at : at + 2] == b"00"
-        yield Identifier(_TOKEN if token else _APP_ID, at, length)
+        yield Identifier(_vendor_kind(cursor.data, at, length), at, length)
+
+
+def _vendor_kind(data: bytes, at: int, length: int) -> IdentifierKind:
+    """A token begins with its version, "006" or "007"; an app id is 32 hexadecimal digits."""
+    return _TOKEN if length > 32 and data[at : at + 2] == b"00" else _APP_ID
 
 
 def _join(data: bytes, start: int, end: int) -> Iterator[Identifier]:
@@ -77,19 +80,29 @@ def _join(data: bytes, start: int, end: int) -> Iterator[Identifier]:
 
 _LOGIN_DETAILS = {3: _DEVICE, 5: _SESSION, 14: _ROOM}
 _LOGIN_VENDOR = 21
+_LOGIN_KEYS = frozenset({*_LOGIN_DETAILS, _LOGIN_VENDOR})
+_U16, _ENTRY = Struct("<H"), Struct("<IH")
 
 
 def _login(data: bytes, start: int, end: int) -> Iterator[Identifier]:
-    cursor = Cursor(data, start + HEADER_LEN, end)
-    cursor.skip(4 + 4 + 4 + 8)  # cid, uid, protocol version, the client's clock
-    for _ in range(cursor.little(2)):
-        key = cursor.little(4)
-        if key == _LOGIN_VENDOR:
-            yield from _vendor(cursor)
-        else:
-            yield from _string(cursor, _LOGIN_DETAILS.get(key))
+    """Read the login's map; without a cursor, as it has some twenty entries in every login."""
+    at = start + HEADER_LEN + 4 + 4 + 4 + 8  # cid, uid, protocol version, the client's clock
+    if at + 2 > end:
+        raise WireError("map", at, "its count")
+    (count,) = _U16.unpack_from(data, at)
+    at += 2
+    for _ in range(count):
+        if at + _ENTRY.size > end:
+            raise WireError("map", at, "one more entry")
+        key, length = _ENTRY.unpack_from(data, at)
+        at += _ENTRY.size + length
+        if at > end:
+            raise WireError("entry", at, "one that ends with the frame")
+        if length and key in _LOGIN_KEYS:
+            kind = _LOGIN_DETAILS.get(key) or _vendor_kind(data, at - length, length)
+            yield Identifier(kind, at - length, length)
     # The edge's ticket follows: opaque, made anew by the access point for each join.
-    yield from _string(cursor, None)
+    yield from _string(Cursor(data, at, end), None)
 
 
 _SDK_KEYS = {

@@ -15,6 +15,9 @@ _HEADER_LEN = 20
 _CID_AT = 16
 _VERSION = 4
 _ZERO = bytes(4)
+# A length that is off by no more than this is a mistake, or a trick, and no accident: 51 bits fit.
+_MAX_LENGTH_ERROR = 16
+_DOUBTFUL = Content(Protocol.AGORA, MESSAGE)
 
 # Wire types of protobuf.
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -83,19 +86,20 @@ _JSON_KEYS = {
 
 
 def recognise(payload: bytes) -> Content | None:
-    """Recognise a report datagram.
+    """Recognise a report datagram by its header; None if it is none.
 
-    Returns: None if it is none: its length or version is wrong, or its protobuf has another form
-             than {1: report number, 2: report}.
+    Returns: traffic and plaintext None if its length is off by a few octets, or its protobuf has
+             another form than {1: report number, 2: report}: it may carry anything.
     """
-    if len(payload) <= _HEADER_LEN or payload[0] | payload[1] << 8 != len(payload):
+    if len(payload) <= _HEADER_LEN or payload[2] != _VERSION or payload[12:16] != _ZERO:
         return None
-    if payload[2] != _VERSION or payload[12:16] != _ZERO:
-        return None
+    error = abs((payload[0] | payload[1] << 8) - len(payload))
+    if error:
+        return _DOUBTFUL if error <= _MAX_LENGTH_ERROR else None
     try:
         found = _identifiers(payload)
     except (WireError, IndexError):
-        return None
+        return _DOUBTFUL
     if b'{"' in payload:
         found = sorted(found + _in_json(payload), key=lambda identifier: identifier.offset)
     return Content(Protocol.AGORA, MESSAGE, Traffic.TELEMETRY, tuple(found))

@@ -4,9 +4,24 @@ Knows: RFC 7983 and 9443 (the first octet tells), RFC 4571.  Never: what a proto
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from gateway.model import UNKNOWN, Content, Transport
-from gateway.wire import agora, dns, dtls, http, quic, rtcp, rtp, sd_rtn, stun, tls
+from gateway.wire import (
+    agora,
+    dns,
+    dtls,
+    http,
+    quic,
+    rtcp,
+    rtp,
+    sd_rtn,
+    sip,
+    stun,
+    stun_stream,
+    tls,
+)
+from gateway.wire.stun import Inside
 
 # A stream that is still unclear then is judged as it is: Node.js and nginx allow no longer heads
 # (16 KiB and 8 KiB), and a ClientHello of several post-quantum key shares stays below too.
@@ -17,37 +32,65 @@ _DNS_PORTS = frozenset({53, 5353})
 Recogniser = Callable[[bytes], Content | None]
 
 
-def _recognisers(first_octet: int) -> tuple[Recogniser, ...]:
+def _recognisers(first_octet: int, inside: Inside) -> tuple[Recogniser, ...]:
     """Give who is asked about datagrams that begin so, those with the longest proof first.
 
     DNS begins with a random id, but is read to its last octet: it comes before what is told by a
     few bits.
     """
+    message = partial(stun.recognise, inside=inside)
     match first_octet:
         case 0:
-            return stun.recognise, sd_rtn.recognise, dns.recognise
+            return message, sd_rtn.recognise, dns.recognise
         case octet if octet < 64:
-            return stun.recognise, dtls.recognise, dns.recognise
+            return message, dtls.recognise, dns.recognise
         case octet if octet < 80:
-            return dns.recognise, stun.channel_data
+            return dns.recognise, partial(stun.channel_data, inside=inside), sip.recognise
         case octet if octet < 128:
-            return (dns.recognise,)
+            return dns.recognise, sip.recognise
         case octet if octet < 192:
             return quic.recognise, dns.recognise, rtcp.recognise, rtp.recognise
         case _:
             return quic.recognise, dns.recognise
 
 
-_BY_FIRST_OCTET = tuple(_recognisers(octet) for octet in range(256))
+def _recogniser_of_datagrams(inside: Inside) -> Inside:
+    """Make what recognises a datagram, and the one in it as `inside` does."""
+    by_first_octet = tuple(_recognisers(octet, inside) for octet in range(256))
+
+    def recognise_datagram(payload: bytes) -> Content:
+        content = agora.datagram(payload)  # its first octet is a length, so it is asked always
+        if content is not None:
+            return content
+        if not payload:
+            return UNKNOWN
+        content = _first_of(by_first_octet[payload[0]], payload)
+        return content if content is not UNKNOWN else agora.resembles(payload) or UNKNOWN
+
+    return recognise_datagram
+
+
+# A relay is asked to pass on a datagram, perhaps to another relay; deeper nobody goes.
+_inner = _recogniser_of_datagrams(_recogniser_of_datagrams(stun.nothing_inside))
+_datagram = _recogniser_of_datagrams(_inner)
+
 _STREAMS: tuple[Recogniser, ...] = (
     tls.recognise,
     http.recognise,
+    sip.recognise,
     agora.stream,
-    stun.stream,
+    partial(stun_stream.stream, inside=_inner),
     dns.stream,
     rtp.stream,
 )
-_INCOMPLETE = (tls.incomplete, http.incomplete, agora.incomplete, stun.incomplete, dns.incomplete)
+_INCOMPLETE = (
+    tls.incomplete,
+    http.incomplete,
+    sip.incomplete,
+    agora.incomplete,
+    stun_stream.incomplete,
+    dns.incomplete,
+)
 
 
 def recognise(transport: Transport, payload: bytes, port: int = 0) -> Content:
@@ -61,10 +104,7 @@ def recognise(transport: Transport, payload: bytes, port: int = 0) -> Content:
         return _first_of(_STREAMS, payload)
     if port in _DNS_PORTS and (content := dns.recognise(payload)) is not None:
         return content
-    content = agora.datagram(payload)  # its first octet is a length, so it is asked always
-    if content is not None:
-        return content
-    return _first_of(_BY_FIRST_OCTET[payload[0]], payload) if payload else UNKNOWN
+    return _datagram(payload)
 
 
 def wants_more(first_bytes: bytes) -> bool:

@@ -44,11 +44,11 @@ def recognise(payload: bytes) -> Content | None:
     """
     if len(payload) <= _HEADER_LEN or payload[0] not in _RECORDS or not _is_filled(payload):
         return None
-    message, names = _RECORDS[payload[0]], _NO_NAMES
+    message, names, is_clear = _RECORDS[payload[0]], _NO_NAMES, True
     # In epoch 0 nothing is encrypted yet.
     if payload[0] == _HANDSHAKE and payload[3:5] == b"\0\0":
-        message, names = _handshake(Cursor(payload, _HEADER_LEN))
-    return Content(Protocol.DTLS, message, Traffic.MEDIA, (), names)
+        message, names, is_clear = _handshake(Cursor(payload, _HEADER_LEN))
+    return Content(Protocol.DTLS, message, Traffic.MEDIA, () if is_clear else None, names)
 
 
 def _is_filled(payload: bytes) -> bool:
@@ -66,14 +66,15 @@ def _is_filled(payload: bytes) -> bool:
     return at == len(payload)
 
 
-def _handshake(cursor: Cursor) -> tuple[str, tuple[str, ...]]:
+def _handshake(cursor: Cursor) -> tuple[str, tuple[str, ...], bool]:
+    """Give the message, its names, and whether all that stands for a name is one."""
     try:
         kind, length = cursor.u8(), cursor.big(3)
         cursor.skip(2)  # message number
         offset, fragment_len = cursor.big(3), cursor.big(3)
         message = _HANDSHAKES.get(kind, "Handshake")
         if message != "ClientHello" or offset or fragment_len != length:
-            return message, ()
-        return message, server_names(cursor.part(length), cookie=True)
+            return message, (), True
+        return message, *server_names(cursor.part(length), cookie=True)
     except WireError:
-        return "Handshake", ()
+        return "Handshake", (), True

@@ -32,7 +32,8 @@ def recognise(payload: bytes) -> Content | None:
     """Recognise an RTCP or SRTCP datagram; None if it is none.
 
     The first packet must be whole and, if a report, hold the blocks it counts.  What follows is
-    read while it is RTCP; in SRTCP it is ciphertext, and carries no identifiers in plaintext.
+    read while it is RTCP; in SRTCP it is ciphertext, and carries no identifiers in plaintext.  Of
+    an SDES that fits and cannot be read nobody knows whom it names: plaintext None.
     """
     if len(payload) < 8 or payload[0] & 0xC0 != 0x80 or payload[1] not in _NAMES:
         return None
@@ -43,21 +44,27 @@ def recognise(payload: bytes) -> Content | None:
     if words < least or 4 + 4 * words > len(payload):
         return None
     try:
-        plaintext = tuple(_identifiers(Cursor(payload)))
+        plaintext = tuple(one for packet in _descriptions(payload) for one in _chunks(*packet))
     except WireError:
-        plaintext = ()
+        plaintext = None
     return Content(Protocol.RTCP, _NAMES[payload[1]], Traffic.MEDIA, plaintext)
 
 
-def _identifiers(cursor: Cursor) -> Iterator[Identifier]:
-    while cursor.left:
-        first, kind, words = cursor.u8(), cursor.u8(), cursor.big(2)
-        if first & 0xC0 != 0x80 or kind not in _NAMES:
-            raise WireError("packet", cursor.at, "an RTCP header")
-        packet = cursor.part(4 * words)
-        if kind == _SDES:
-            for _ in range(first & 0x1F):
-                yield from _chunk(packet)
+def _descriptions(payload: bytes) -> Iterator[tuple[int, Cursor]]:
+    """Give each SDES's count of chunks and body, up to where no packet of RTCP fits."""
+    at, size = 0, len(payload)
+    while size - at >= 4 and payload[at] & 0xC0 == 0x80 and payload[at + 1] in _NAMES:
+        end = at + 4 + 4 * int.from_bytes(payload[at + 2 : at + 4], "big")
+        if end > size:
+            return
+        if payload[at + 1] == _SDES:
+            yield payload[at] & 0x1F, Cursor(payload, at + 4, end)
+        at = end
+
+
+def _chunks(count: int, cursor: Cursor) -> Iterator[Identifier]:
+    for _ in range(count):
+        yield from _chunk(cursor)
 
 
 def _chunk(cursor: Cursor) -> Iterator[Identifier]:

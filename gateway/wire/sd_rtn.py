@@ -9,6 +9,7 @@ import re
 from gateway.errors import WireError
 from gateway.model import Content, Protocol, Traffic
 from gateway.wire.cursor import Cursor
+from gateway.wire.names import host_name
 
 _HELLO, _SERVER_HELLO, _ACK = 0x21, 0x23, 0x02
 _ACK_LEN = 12
@@ -55,9 +56,11 @@ def dashed_address(name: str) -> str | None:
 
 
 def _handshake(message: str, name: bytes = b"") -> Content:
-    text = name.decode("ascii", "replace").lower().rstrip(".")
-    names = (text,) if text else ()
-    return Content(Protocol.SD_RTN, message, Traffic.SIGNALLING, (), names)
+    text = host_name(name)
+    # What is no name may be anything, and it is in plaintext.
+    plaintext = None if name and text is None else ()
+    names = () if text is None else (text,)
+    return Content(Protocol.SD_RTN, message, Traffic.SIGNALLING, plaintext, names)
 
 
 def _tags(cursor: Cursor) -> dict[bytes, bytes]:

@@ -1,13 +1,13 @@
 """STUN and TURN.  Owns: one message, or one ChannelData, → Content.
-Knows: RFC 8489, 8656, 6062 (TURN over TCP), 8445 (ICE), 4571 (its framing in streams).
-Never: ports, policy, the addresses that a server tells: those are the public ones."""
+Knows: RFC 8489, 8656 (TURN, its peers and the datagrams it carries), 6062 (TURN over TCP).
+Never: ports, policy, streams, the addresses that a server tells: those are the public ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 from gateway.errors import WireError
-from gateway.model import Content, Identifier, IdentifierKind, Protocol, Traffic
+from gateway.model import UNKNOWN, Content, Identifier, IdentifierKind, Protocol, Traffic, canonical
 from gateway.wire.cursor import Cursor
 
 HEADER_LEN = 20
@@ -32,84 +32,116 @@ _METHODS = {
     0x00B: ("ConnectionBind", Traffic.SIGNALLING),
     0x00C: ("ConnectionAttempt", Traffic.SIGNALLING),
 }
-_USERNAME = 0x0006
-_CHANNEL_DATA = Content(Protocol.STUN, "ChannelData", Traffic.MEDIA, ())
+_USERNAME, _PEER_ADDRESS, _DATA = 0x0006, 0x0012, 0x0013
+# Octets of an address by its family (RFC 8489 section 14.1).
+_ADDRESS_LENS = {1: 4, 2: 16}
+# Each peer is looked up; a client asks for the few candidates of one call.
+_MAX_PEERS = 16
+
+Inside = Callable[[bytes], Content]
+"""Recognises the datagram that a relay is asked to pass on; UNKNOWN if it cannot be told."""
 
 
-def recognise(payload: bytes) -> Content | None:
-    """Recognise a STUN message that fills a datagram exactly; None if it is none.
+def nothing_inside(_: bytes) -> Content:
+    """Know no inner datagram: where nesting ends."""
+    return UNKNOWN
 
-    Methods that no RFC of the card names (some apps have their own) give traffic None.
+
+def recognise(payload: bytes, inside: Inside = nothing_inside) -> Content | None:
+    """Recognise a STUN message by its cookie; None if it is none.
+
+    Returns: traffic and plaintext None if it does not fill the datagram exactly, or an attribute is
+             malformed: that it is STUN is sure all the same.  Methods that no RFC of the card names
+             (some apps have their own) give traffic None.  Peers of TURN are `addresses`.
     """
-    if len(payload) < HEADER_LEN or payload[4:8] != MAGIC_COOKIE or payload[0] > 0x3F:
-        return None
-    if int.from_bytes(payload[2:4], "big") != len(payload) - HEADER_LEN:
+    if payload[4:8] != MAGIC_COOKIE or payload[0] > 0x3F:
         return None
     kind = payload[0] << 8 | payload[1]
-    method, traffic = _METHODS.get(
-        kind & ~_CLASS_BITS, (f"Method {kind & ~_CLASS_BITS:#06x}", None)
-    )
+    method = kind & ~_CLASS_BITS
+    name, traffic = _METHODS.get(method) or (f"Method {method:#06x}", None)
+    message = f"{name} {_CLASSES[kind & _CLASS_BITS]}"
+    attributes = _Attributes(payload, inside)
+    is_whole = int.from_bytes(payload[2:4], "big") == len(payload) - HEADER_LEN
     try:
-        plaintext = tuple(_identifiers(Cursor(payload, HEADER_LEN)))
+        attributes.read(Cursor(payload, HEADER_LEN))
     except WireError:
-        return None
-    message = f"{method} {_CLASSES[kind & _CLASS_BITS]}"
-    return Content(Protocol.STUN, message, traffic, plaintext)
+        is_whole = False
+    names, addresses = tuple(attributes.names), tuple(attributes.addresses)
+    if not is_whole:
+        return Content(Protocol.STUN, message, None, None, names, addresses)
+    plaintext = tuple(attributes.found) if attributes.is_clear else None
+    return Content(Protocol.STUN, message, traffic, plaintext, names, addresses)
 
 
-def channel_data(payload: bytes) -> Content | None:
-    """Recognise TURN ChannelData (RFC 8656 section 12.4): channel 4000..4FFF, exact length, or
-    padded to four octets; None if it is none.
+def channel_data(payload: bytes, inside: Inside = nothing_inside) -> Content | None:
+    """Recognise TURN ChannelData (RFC 8656 section 12.4): channel 4000..4FFF, less than 2 KiB of
+    data, exact length, or padded to four octets; None if it is none.
+
+    It carries what the datagram in it carries; None if that is unknown.
     """
-    if len(payload) < 4 or payload[0] & 0xF0 != 0x40:
+    if len(payload) < 4 or payload[0] & 0xF0 != 0x40 or payload[2] > 7:
         return None
-    data_len = int.from_bytes(payload[2:4], "big")
+    data_len = payload[2] << 8 | payload[3]
     if len(payload) - 4 not in (data_len, (data_len + 3) // 4 * 4):
         return None
-    return _CHANNEL_DATA
+    if not data_len:
+        return Content(Protocol.STUN, "ChannelData", Traffic.MEDIA, ())
+    inner = inside(payload[4 : 4 + data_len])
+    plaintext = shifted(inner.plaintext, 4)
+    return Content(
+        Protocol.STUN, "ChannelData", Traffic.MEDIA, plaintext, inner.names, inner.addresses
+    )
 
 
-def stream(payload: bytes) -> Content | None:
-    """Recognise the first message of a TCP stream, bare (TURN) or framed (ICE, RFC 4571)."""
-    for start in (0, 2):
-        end = start + HEADER_LEN + int.from_bytes(payload[start + 2 : start + 4], "big")
-        if start and int.from_bytes(payload[:2], "big") != end - start:
-            break
-        content = recognise(payload[start:end])
-        if content is not None:
-            return _shifted(content, start)
-    return None
+def shifted(plaintext: tuple[Identifier, ...] | None, start: int) -> tuple[Identifier, ...] | None:
+    """Give identifiers of a part in the coordinates of the whole; None stays None."""
+    if not plaintext:
+        return plaintext
+    return tuple(Identifier(one.kind, one.offset + start, one.length) for one in plaintext)
 
 
-def incomplete(payload: bytes) -> bool:
-    """Tell whether these first bytes of a TCP stream may be a STUN message that is not whole."""
-    return _incomplete(payload, 0) or _incomplete(payload, 2)
+class _Attributes:
+    """What the attributes of one message tell, as far as they could be read."""
 
+    def __init__(self, payload: bytes, inside: Inside) -> None:
+        self.found: list[Identifier] = []
+        self.names: dict[str, None] = {}
+        self.addresses: dict[bytes, None] = {}
+        self.is_clear = True
+        """Whether all that is carried could be told."""
+        self._payload = payload
+        self._inside = inside
 
-def _incomplete(payload: bytes, start: int) -> bool:
-    header = payload[start : start + 8]
-    if header[:1] > b"\x3f" or not MAGIC_COOKIE.startswith(header[4:]):
-        return False
-    framed_len = int.from_bytes(payload[:2], "big")
-    if len(header) < 4:
-        return start == 0 or (framed_len >= HEADER_LEN and framed_len % 4 == 0)
-    message_len = HEADER_LEN + int.from_bytes(header[2:4], "big")
-    if message_len % 4 or (start and framed_len != message_len):
-        return False
-    return len(payload) < start + message_len
+    def read(self, cursor: Cursor) -> None:
+        """Walk type, length, value, padding to four octets (RFC 8489 section 14).
 
+        Raises:  WireError: cut short, or a peer's address that is none.
+        """
+        while cursor.left:
+            kind, length = cursor.big(2), cursor.big(2)
+            value = cursor.part(length)
+            if kind == _USERNAME and length:
+                self.found.append(Identifier(IdentifierKind.ACCOUNT, value.at, length))
+            elif kind == _PEER_ADDRESS:
+                self._read_peer(value)
+            elif kind == _DATA and length:
+                self._look_inside(value)
+            # The last attribute of some clients lacks its padding.
+            cursor.skip(min(-length % 4, cursor.left))
 
-def _shifted(content: Content, start: int) -> Content:
-    found = tuple(Identifier(i.kind, i.offset + start, i.length) for i in content.plaintext or ())
-    return Content(content.protocol, content.message, content.traffic, found)
+    def _read_peer(self, value: Cursor) -> None:
+        """Read XOR-PEER-ADDRESS: masked by cookie and transaction id (RFC 8489 section 14.2)."""
+        value.skip(1)
+        length = _ADDRESS_LENS.get(value.u8(), 0)
+        value.skip(2)  # port
+        if length != value.left or len(self.addresses) == _MAX_PEERS:
+            raise WireError("peer", value.at, f"IPv4 or IPv6, at most {_MAX_PEERS} of them")
+        masked = zip(value.take(length), self._payload[4:HEADER_LEN], strict=False)
+        self.addresses[canonical(bytes(octet ^ mask for octet, mask in masked))] = None
 
-
-def _identifiers(cursor: Cursor) -> Iterator[Identifier]:
-    """Walk the attributes: type, length, value, padding to four octets (RFC 8489 section 14)."""
-    while cursor.left:
-        kind, length = cursor.big(2), cursor.big(2)
-        at = cursor.skip(length)
-        if kind == _USERNAME and length:
-            yield Identifier(IdentifierKind.ACCOUNT, at, length)
-        # The last attribute of some clients lacks its padding.
-        cursor.skip(min(-length % 4, cursor.left))
+    def _look_inside(self, value: Cursor) -> None:
+        inner = self._inside(value.data[value.at : value.end])
+        self.found += shifted(inner.plaintext, value.at) or ()
+        self.is_clear &= inner.plaintext is not None
+        self.names.update(dict.fromkeys(inner.names))
+        self.addresses.update(dict.fromkeys(inner.addresses))

@@ -1,11 +1,15 @@
 """TLS.  Owns: the first records of a stream → Content, with the server name of a ClientHello.
-Knows: RFC 8446 (records, ClientHello), 6066 (server_name).  Never: ports, policy, decryption."""
+Knows: RFC 8446 (records, ClientHello), 6066 (server_name).  Never: ports, policy, decryption,
+SSLv2's hello, which names nobody and is old."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from gateway.errors import WireError
-from gateway.model import Content, Protocol, Traffic
+from gateway.model import Content, Identifier, Protocol, Traffic
 from gateway.wire.cursor import Cursor
+from gateway.wire.names import host_name
 
 _HEADER_LEN = 5
 _HANDSHAKE = 22
@@ -14,28 +18,48 @@ _CLIENT_HELLO = 1
 _HANDSHAKES = {2: "ServerHello", 11: "Certificate"}
 # RFC 8446 section 5.2, and RFC 5246 section 6.2.3 which allows more: 2^14 + 2048.
 _MAX_RECORD_LEN = 18432
+# Clients write a hello in one record, or a few; each record costs time.
+_MAX_RECORDS = 64
 _SERVER_NAME = 0
 _HOST_NAME = 0
 
 
-def recognise(payload: bytes) -> Content | None:
-    """Recognise the first bytes of a TLS stream.
+@dataclass(slots=True)
+class _Handshake:
+    """The handshake octets of the records in front."""
 
-    Returns: None if they are none, or a ClientHello that is not whole: `incomplete` tells them
-             apart.  A name in plaintext is no identifier of a user, so plaintext is ().
+    octets: bytes
+    is_alone: bool
+    """Whether no other record stands between them."""
+    goes_on: bool
+    """Whether the ClientHello is not whole, and the bytes end where more of it may come."""
+
+
+def recognise(payload: bytes) -> Content | None:
+    """Recognise the first bytes of a TLS stream; None if they are none.
+
+    Returns: a name in plaintext is no identifier of a user, so plaintext is ().  Traffic and
+             plaintext are None, and names may be missing, where a ClientHello is not whole (see
+             `incomplete`), malformed, or has other records in its midst.
     """
     if not _is_record(payload) or len(payload) < _HEADER_LEN + 1:
         return None
     if payload[0] != _HANDSHAKE:
-        return _content(_RECORDS[payload[0]])
-    handshake = _handshake_octets(payload)
-    if handshake[:1] != bytes((_CLIENT_HELLO,)):
+        # No client begins so; what the record holds may be anything.
+        return _content(_RECORDS[payload[0]], plaintext=None)
+    if payload[_HEADER_LEN] != _CLIENT_HELLO:
         return _content(_HANDSHAKES.get(payload[_HEADER_LEN], "Handshake"))
-    try:
-        cursor = Cursor(handshake, 1)
-        return _content("ClientHello", server_names(cursor.part(cursor.big(3))))
-    except WireError:
+    handshake = _handshake(payload)
+    if handshake is None:
         return None
+    try:
+        cursor = Cursor(handshake.octets, 1)
+        names, is_clear = server_names(cursor.part(cursor.big(3)))
+    except WireError:
+        return Content(Protocol.TLS, "ClientHello")
+    if not handshake.is_alone:
+        return Content(Protocol.TLS, "ClientHello", names=names)
+    return _content("ClientHello", names, () if is_clear else None)
 
 
 def incomplete(payload: bytes) -> bool:
@@ -45,16 +69,14 @@ def incomplete(payload: bytes) -> bool:
         return False
     if len(payload) < _HEADER_LEN + 1:
         return len(header) < _HEADER_LEN or _is_record(payload)
-    handshake = _handshake_octets(payload)
-    if not _is_record(payload) or handshake[:1] not in (b"", bytes((_CLIENT_HELLO,))):
+    if not _is_record(payload) or payload[_HEADER_LEN] != _CLIENT_HELLO:
         return False
-    if _ends_in_other_record(payload):
-        return False
-    return len(handshake) < 4 or len(handshake) < 4 + int.from_bytes(handshake[1:4], "big")
+    handshake = _handshake(payload)
+    return handshake is not None and handshake.goes_on
 
 
-def server_names(hello: Cursor, *, cookie: bool = False) -> tuple[str, ...]:
-    """Read the names in a ClientHello's body.
+def server_names(hello: Cursor, *, cookie: bool = False) -> tuple[tuple[str, ...], bool]:
+    """Read the names in a ClientHello's body, and whether all that stands there are host names.
 
     Args:    cookie: DTLS has one more field, behind the session id (RFC 6347 section 4.2.1).
     Raises:  WireError: not a ClientHello.
@@ -65,55 +87,59 @@ def server_names(hello: Cursor, *, cookie: bool = False) -> tuple[str, ...]:
         hello.skip(hello.u8())
     hello.skip(hello.big(2))  # cipher suites
     hello.skip(hello.u8())  # compression methods
-    if not hello.left:
-        return ()
-    extensions = hello.part(hello.big(2))
-    names: tuple[str, ...] = ()
+    names: dict[str | None, None] = {}
+    extensions = hello.part(hello.big(2)) if hello.left else hello
     while extensions.left:
         kind = extensions.big(2)
         extension = extensions.part(extensions.big(2))
         if kind == _SERVER_NAME and extension.left:
-            names += _host_names(extension)
-    return names
+            names.update(_host_names(extension))
+    return tuple(filter(None, names)), None not in names
 
 
-def _content(message: str, names: tuple[str, ...] = ()) -> Content:
-    return Content(Protocol.TLS, message, Traffic.OTHER, (), names)
+def _content(
+    message: str,
+    names: tuple[str, ...] = (),
+    plaintext: tuple[Identifier, ...] | None = (),
+) -> Content:
+    return Content(Protocol.TLS, message, Traffic.OTHER, plaintext, names)
 
 
 def _is_record(payload: bytes) -> bool:
+    """Tell whether a record's header is in front; servers ignore its minor version."""
     if len(payload) < _HEADER_LEN or not 20 <= payload[0] <= 23:
         return False
-    record_len = int.from_bytes(payload[3:5], "big")
-    return payload[1] == 3 and payload[2] <= 4 and 0 < record_len <= _MAX_RECORD_LEN
+    return payload[1] == 3 and 0 < payload[3] << 8 | payload[4] <= _MAX_RECORD_LEN
 
 
-def _handshake_octets(payload: bytes) -> bytes:
-    """Join the bodies of the handshake records in front, the last one as far as it is there."""
-    parts, at = [], 0
-    while payload[at : at + 1] == b"\x16" and _is_record(payload[at : at + _HEADER_LEN]):
-        end = at + _HEADER_LEN + int.from_bytes(payload[at + 3 : at + 5], "big")
-        parts.append(payload[at + _HEADER_LEN : end])
+def _handshake(payload: bytes) -> _Handshake | None:
+    """Join the bodies of the first records, up to the end of a ClientHello.
+
+    Returns: None if it has not ended after as many records as are read.
+    """
+    octets, at, is_alone = bytearray(), 0, True
+    for _ in range(_MAX_RECORDS):
+        header = payload[at : at + _HEADER_LEN]
+        if not _is_record(header) or header[0] > _HANDSHAKE:
+            return _Handshake(bytes(octets), is_alone, len(header) < _HEADER_LEN)
+        end = at + _HEADER_LEN + int.from_bytes(header[3:], "big")
+        if header[0] == _HANDSHAKE:
+            octets += payload[at + _HEADER_LEN : end]
+        else:
+            is_alone = False
+        if len(octets) >= 4 and len(octets) >= 4 + int.from_bytes(octets[1:4], "big"):
+            return _Handshake(bytes(octets), is_alone, goes_on=False)
         at = end
-    return b"".join(parts)
+    return None
 
 
-def _ends_in_other_record(payload: bytes) -> bool:
-    """Tell whether something that is no handshake record follows: no hello will go on there."""
-    at = 0
-    while at + _HEADER_LEN <= len(payload):
-        if payload[at] != _HANDSHAKE or not _is_record(payload[at : at + _HEADER_LEN]):
-            return True
-        at += _HEADER_LEN + int.from_bytes(payload[at + 3 : at + 5], "big")
-    return False
-
-
-def _host_names(extension: Cursor) -> tuple[str, ...]:
-    names = []
+def _host_names(extension: Cursor) -> dict[str | None, None]:
+    """Read a server_name extension; None stands for what is no host name."""
+    names: dict[str | None, None] = {}
     entries = extension.part(extension.big(2))
     while entries.left:
         kind = entries.u8()
         name = entries.take(entries.big(2))
-        if kind == _HOST_NAME and name:
-            names.append(name.decode("ascii", "replace").lower().rstrip("."))
-    return tuple(names)
+        if name:
+            names[host_name(name) if kind == _HOST_NAME else None] = None
+    return names

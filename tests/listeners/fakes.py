@@ -4,6 +4,7 @@ Knows: gateway.listeners.interfaces.  Never: anything off loopback."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 from twisted.internet import reactor as _real
@@ -35,6 +36,11 @@ def unsettled(verdict: Verdict) -> Verdict:
     )
 
 
+def by_content(before: Verdict, after: Verdict) -> Judging:
+    """Judge by the address first, unsettled, and then by the bytes."""
+    return lambda _key, payload, _names: unsettled(before) if payload is None else after
+
+
 class FakeGate:
     """Answers from a table by destination; what is not in it is blocked."""
 
@@ -44,15 +50,30 @@ class FakeGate:
         """How many first bytes recognise a stream."""
         self.judged: list[tuple[FlowKey, bytes | None, tuple[str, ...]]] = []
         self.forgotten: list[FlowKey] = []
+        self.epoch_number = 1
+        self.barred: dict[str, Verdict] = {}
+        self.failed: list[tuple[FlowKey, str]] = []
+        self.looked_len = 0
+        """Octets that were looked at by wants_more."""
 
     def judge(self, key: FlowKey, payload: bytes | None, names: tuple[str, ...] = ()) -> Verdict:
         """Gate API."""
         self.judged.append((key, payload, names))
         answer = self.on.get(key.destination, BLOCK)
-        return answer if isinstance(answer, Verdict) else answer(key, payload, names)
+        verdict = answer if isinstance(answer, Verdict) else answer(key, payload, names)
+        return replace(verdict, epoch=self.epoch_number)
+
+    def bars(self, client: Endpoint, name: str) -> Verdict | None:
+        """Gate API."""
+        return self.barred.get(name)
+
+    def not_carried(self, key: FlowKey, reason: str) -> None:
+        """Gate API."""
+        self.failed.append((key, reason))
 
     def wants_more(self, first: bytes) -> bool:
         """Gate API."""
+        self.looked_len += len(first)
         return len(first) < self.enough_len
 
     def forget(self, key: FlowKey) -> None:
@@ -69,6 +90,7 @@ class FakeFlow:
         self.sent: list[bytes] = []
         self.is_closed = False
         self.has_room = True
+        self.unsent = 0
 
     def send(self, payload: bytes) -> bool:
         """UdpFlow API."""

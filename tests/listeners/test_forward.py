@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from twisted.internet.error import CannotListenError
 
@@ -112,6 +111,21 @@ class UdpForwardTests(ListenerCase):
         await self.said(client, b"two")
         self.assertEqual((exit_.flows[EDGE].sent, edge.got), ([b"one"], []))
         self.assertEqual(self.listener.counters["dropped_not_sent"], 1)
+        key = FlowKey.parse(f"udp {client.at} > {EDGE}")
+        self.assertEqual(self.gate.failed, [(key, "too long for the tunnel")])
+
+    async def test_exit_refuses(self) -> None:
+        """What waited for an exit that then refused is counted and written down, with its word."""
+        self.gate.on[EDGE] = WRAP
+        exit_ = self.routes.carriers["nearest"] = FakeCarrier()
+        client = self.udp_peer()
+        self.forward()
+        await self.said(client, b"one")
+        exit_.flows[EDGE].unsent = 1
+        exit_.flows[EDGE].lose("the exit refused with 403")
+        key = FlowKey.parse(f"udp {client.at} > {EDGE}")
+        self.assertEqual(self.gate.failed, [(key, "exit: the exit refused with 403")])
+        self.assertEqual(self.listener.counters["dropped_not_carried"], 1)
 
     async def test_tunnel_lost(self) -> None:
         """When the tunnel flow ends, the next datagram opens another; while it is down, none."""
@@ -172,6 +186,9 @@ class UdpForwardTests(ListenerCase):
         self.forward()
         await self.said(client, b"hello")
         self.assertEqual(self.listener.counters, {"dropped_not_carried": 1})
+        [(key, reason)] = self.gate.failed
+        self.assertEqual(key.destination, EDGE)
+        self.assertIn("is not to be dialled", reason)
 
     async def test_no_sockets(self) -> None:
         """An allowed datagram for which the system has no socket is blocked, a later one is not."""
@@ -224,18 +241,18 @@ class UdpForwardTests(ListenerCase):
 
     async def test_newer_policy(self) -> None:
         """Answers on a way that a newer policy no longer takes do not pass; on one it does, do."""
-        verdict = replace(ALLOW, epoch=1)
+        verdict = ALLOW
         edge = self.udp_edge(str(EDGE), lambda *_what: verdict)
         client = self.udp_peer()
         self.forward()
         client.send(b"hello", self.at)
         await self.until(lambda: edge.got)
         [upstream] = edge.senders
-        verdict = replace(BLOCK, epoch=2)
+        self.gate.epoch_number, verdict = 2, BLOCK
         await self.said(client, b"hello")
         edge.send(b"late", ("127.0.0.1", upstream[1]))
         await self.until(lambda: "dropped_stale_verdict" in self.listener.counters)
-        verdict = replace(ALLOW, epoch=3)
+        self.gate.epoch_number, verdict = 3, ALLOW
         await self.said(client, b"hello")
         edge.send(b"in time", ("127.0.0.1", upstream[1]))
         await self.until(lambda: client.got)
@@ -252,6 +269,31 @@ class UdpForwardTests(ListenerCase):
         await self.until(lambda: "dropped_sessions_full" in self.listener.counters)
         await self.until(lambda: len(edge.got) == 2)
         self.assertEqual(sorted(edge.payloads), [b"0", b"1"])
+
+    async def test_client_share(self) -> None:
+        """One client takes its share of the sessions, and the rest is for the others."""
+        edge = self.udp_edge(str(EDGE), ALLOW)
+        greedy = [self.udp_peer() for _ in range(3)]
+        other = self.udp_peer(host="127.0.0.2")
+        self.forward(Limits(udp_sessions=4, udp_sessions_per_client=2))
+        for client in greedy:
+            client.send(b"greedy", self.at)
+        await self.until(lambda: "dropped_client_share_full" in self.listener.counters)
+        other.send(b"other", self.at)
+        await self.until(lambda: b"other" in edge.payloads)
+        self.assertEqual(sorted(edge.payloads), [b"greedy", b"greedy", b"other"])
+
+    async def test_blocked_takes_no_place(self) -> None:
+        """However many source ports send what is blocked, a client that is allowed has a place."""
+        edge = self.udp_edge(str(EDGE), lambda key, payload, _: ALLOW if payload == b"y" else BLOCK)
+        client = self.udp_peer()
+        self.forward(Limits(udp_sessions=1))
+        for _ in range(5):
+            await self.said(self.udp_peer(), b"n")
+        client.send(b"y", self.at)
+        await self.until(lambda: edge.got)
+        self.assertEqual(self.listener.counters["dropped_blocked"], 5)
+        self.assertNotIn("dropped_sessions_full", self.listener.counters)
 
     async def test_idle(self) -> None:
         """A client that is silent for the idle time is forgotten, its socket closed; then anew."""
@@ -299,7 +341,7 @@ class UdpForwardTests(ListenerCase):
         self.forward()
         await self.said(client, b"to port 0")
         self.assertEqual(self.listener.counters, {"dropped_not_sent": 1})
-        self.assertEqual(edge.got, [])
+        self.assertEqual((edge.got, len(self.gate.failed)), ([], 1))
 
     async def test_large_datagram(self) -> None:
         """The largest UDP payload passes whole, both ways."""

@@ -105,6 +105,7 @@ class HeadTests(ListenerCase):
             fields, _, body = answer.partition(b"\r\n\r\n")
             self.assertIn(b"Content-Length: %d\r\n" % len(body), fields + b"\r\n")
             self.assertTrue(self.transport.is_closed)
+            self.door.close()
             self.assertEqual(self.reactor.clock.getDelayedCalls(), [])
 
     def check_authorities(self, target: bytes, destination: Destination) -> None:

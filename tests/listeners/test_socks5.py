@@ -87,6 +87,7 @@ class HandshakeTests(HandshakeCase):
             self.assertEqual(self.say(b""), b"\x05\x00" + reply(code))
             self.assertTrue(self.transport.is_closed)
             self.assertEqual(self.drops(), {counter: 1})
+            self.door.close()
             self.assertEqual(self.reactor.clock.getDelayedCalls(), [])
 
     def check_logins(self, user: bytes, password: bytes, answer: bytes) -> None:
@@ -198,6 +199,7 @@ class HandshakeTests(HandshakeCase):
         self.transport.abortConnection()
         self.assertEqual((exit_.given_up, len(self.gate.forgotten)), (1, 1))
         self.assertTrue(exit_.arrive().was_aborted)
+        self.door.close()
         self.assertEqual(self.reactor.clock.getDelayedCalls(), [])
 
     def test_no_sockets_for_an_association(self) -> None:
@@ -215,6 +217,7 @@ class HandshakeTests(HandshakeCase):
         self.say(NO_AUTH + CONNECT_NAME)
         self.transport.abortConnection()
         self.assertEqual(self.drops(), {})
+        self.door.close()
         self.assertEqual(self.reactor.clock.getDelayedCalls(), [])
 
     def test_name_blocked_everywhere(self) -> None:
@@ -246,6 +249,7 @@ class HandshakeTests(HandshakeCase):
             self.say(piece)
         self.connection.abort()
         self.assertTrue(self.transport.is_closed)
+        self.door.close()
         self.assertEqual(self.reactor.clock.getDelayedCalls(), [])
 
 

@@ -7,7 +7,7 @@ from typing import cast
 
 from twisted.internet.defer import Deferred
 
-from gateway.listeners import stream_relay
+from gateway.listeners import stream_dial
 from gateway.listeners.answers import Failing
 from gateway.listeners.door import Door
 from gateway.listeners.limits import Limits
@@ -139,6 +139,14 @@ class OpenTests(StreamCase):
         await self.turn(10)
         self.assertFalse(again.is_lost)
 
+    async def test_client_share(self) -> None:
+        """One client's connections past its share are reset, while there is room for others."""
+        client, _server = await self.open_stream(Limits(connections=9, connections_per_client=1))
+        refused = await self.connect(self.at)
+        await self.until(lambda: refused.is_lost)
+        self.assertEqual(self.listener.counters["dropped_client_share_full"], 1)
+        self.assertFalse(client.is_lost)
+
     async def test_flow_key(self) -> None:
         """The flow is judged, and forgotten once, under the client's own endpoint."""
         client, _server = await self.open_stream()
@@ -177,7 +185,7 @@ class ClosingTests(ListenerCase):
         client.lose = lambda _reason: relay.lost(client_side, False)
         server.lose = lambda _reason: relay.lost(server_side, True)
         never: Deferred[object] = Deferred()
-        self.patch(stream_relay, "dial", lambda *_what: _Dialling(never))
+        self.patch(stream_dial, "dial", lambda *_what: _Dialling(never))
         relay.start(FlowKey.parse("tcp 192.0.2.7:1 > 192.0.2.1:443"), ALLOW, b"")
         relay.connected(server_side)
         relay.received(server_side, b"last words")
@@ -189,6 +197,7 @@ class ClosingTests(ListenerCase):
         self.reactor.clock.advance(1)
         self.assertTrue(client.was_aborted)
         self.assertEqual(len(self.gate.forgotten), 1)
+        door.close()
         self.assertEqual(self.reactor.clock.getDelayedCalls(), [])
 
 

@@ -15,15 +15,11 @@ from tests.listeners.fakes import (
     WRAP,
     FakeCarrier,
     Judging,
+    by_content,
     unsettled,
 )
 from tests.listeners.peers import TcpEdge, TcpPeer
 from tests.listeners.stream_case import EDGE, StreamCase
-
-
-def then(first: Verdict, second: Verdict) -> Judging:
-    """Judge by the address first, unsettled, and then by the bytes."""
-    return lambda _key, payload, _names: unsettled(first) if payload is None else second
 
 
 class HoldingTests(StreamCase):
@@ -32,7 +28,7 @@ class HoldingTests(StreamCase):
     async def test_held_until_judged(self) -> None:
         """The destination sees not even a connection before the first bytes are judged."""
         self.gate.enough_len = 6
-        client, edge = await self.begin(then(ALLOW, ALLOW))
+        client, edge = await self.begin(by_content(ALLOW, ALLOW))
         client.say(b"hel")
         await self.until(lambda: self.gate.judged)
         await self.turn(20)
@@ -43,7 +39,7 @@ class HoldingTests(StreamCase):
 
     async def test_blocked_by_content(self) -> None:
         """First bytes that are forbidden cut the stream; the destination sees no connection."""
-        client, edge = await self.begin(then(ALLOW, BLOCK))
+        client, edge = await self.begin(by_content(ALLOW, BLOCK))
         client.say(b"ping")
         await self.until(lambda: client.is_lost)
         self.assertTrue(client.was_reset)
@@ -51,13 +47,13 @@ class HoldingTests(StreamCase):
 
     async def test_allowed_by_content(self) -> None:
         """First bytes may also allow what the address alone would not."""
-        client, edge = await self.begin(then(BLOCK, ALLOW))
+        client, edge = await self.begin(by_content(BLOCK, ALLOW))
         client.say(b"media")
         await self.heard(edge.peers, b"media")
 
     async def test_way_by_content(self) -> None:
         """The way is the one that the content asks for."""
-        client, edge = await self.begin(then(ALLOW, REROUTE))
+        client, edge = await self.begin(by_content(ALLOW, REROUTE))
         relay = self.tcp_edge("192.0.2.9:1", BLOCK)
         self.routes.relays["us-edge"] = relay.at
         client.say(b"media")
@@ -66,7 +62,7 @@ class HoldingTests(StreamCase):
 
     async def test_not_carried(self) -> None:
         """Content whose way is not there cuts the stream, and is not sent directly."""
-        client, edge = await self.begin(then(ALLOW, WRAP))
+        client, edge = await self.begin(by_content(ALLOW, WRAP))
         client.say(b"media")
         await self.until(lambda: client.is_lost)
         self.assertEqual((edge.peers, self.listener.counters["dropped_not_carried"]), ([], 1))
@@ -74,7 +70,7 @@ class HoldingTests(StreamCase):
     async def test_first_bytes_limit(self) -> None:
         """A stream that is not recognised within the limit is judged by that much, and no more."""
         self.gate.enough_len = 10**6
-        client, edge = await self.begin(then(ALLOW, ALLOW), Limits(first_bytes_len=1000))
+        client, edge = await self.begin(by_content(ALLOW, ALLOW), Limits(first_bytes_len=1000))
         client.say(bytes(999))
         await self.turn(20)
         self.assertEqual(edge.peers, [])
@@ -83,15 +79,17 @@ class HoldingTests(StreamCase):
         self.assertEqual(self.gate.judged[-1][1], bytes(1000))
 
     async def test_first_bytes_late(self) -> None:
-        """First bytes that do not become enough in time are judged by what there is."""
+        """First bytes that do not become enough in time cut the stream; they are never judged."""
         self.gate.enough_len = 10
-        client, edge = await self.begin(then(BLOCK, ALLOW), Limits(first_bytes_timeout_s=10))
+        client, edge = await self.begin(by_content(BLOCK, ALLOW), Limits(first_bytes_timeout_s=10))
         client.say(b"slow")
         await self.turn(20)
         self.reactor.clock.advance(9.9)
-        self.assertEqual(len(self.gate.judged), 1)
+        self.assertFalse(client.is_lost)
         self.reactor.clock.advance(0.2)
-        await self.heard(edge.peers, b"slow")
+        await self.until(lambda: client.is_lost)
+        self.assertEqual((edge.peers, len(self.gate.judged)), ([], 1))
+        self.assertEqual(self.listener.counters["dropped_incomplete"], 1)
 
     async def test_silent_where_blocked(self) -> None:
         """A client that is silent where the address says block is cut when its time is over."""
@@ -107,7 +105,7 @@ class HoldingTests(StreamCase):
     async def test_client_says_all_at_once(self) -> None:
         """A client that speaks too little and ends is judged by that, and passed on whole."""
         self.gate.enough_len = 10
-        client, edge = await self.begin(then(BLOCK, ALLOW))
+        client, edge = await self.begin(by_content(BLOCK, ALLOW))
         client.say(b"all")
         client.end()
         peer = await self.until_ended(edge)
@@ -135,7 +133,7 @@ class HoldingTests(StreamCase):
     async def test_client_leaves(self) -> None:
         """A client that leaves while its bytes are held is forgotten."""
         self.gate.enough_len = 10
-        client, edge = await self.begin(then(ALLOW, ALLOW))
+        client, edge = await self.begin(by_content(ALLOW, ALLOW))
         client.say(b"hel")
         await self.until(lambda: self.gate.judged)
         client.close()
@@ -158,7 +156,7 @@ class ServerFirstTests(StreamCase):
 
     async def test_both_speak(self) -> None:
         """The server's word passes; the client's answer is judged, and then passes."""
-        client, edge = await self.silent(then(ALLOW, ALLOW))
+        client, edge = await self.silent(by_content(ALLOW, ALLOW))
         client.say(b"EHLO")
         await self.heard(edge.peers, b"EHLO")
         self.assertEqual(self.gate.judged[-1][1], b"EHLO")
@@ -166,7 +164,7 @@ class ServerFirstTests(StreamCase):
     async def test_answer_is_held(self) -> None:
         """The client's answer is held until it is enough to judge."""
         self.gate.enough_len = 4
-        client, edge = await self.silent(then(ALLOW, ALLOW))
+        client, edge = await self.silent(by_content(ALLOW, ALLOW))
         client.say(b"EH")
         await self.turn(20)
         self.assertEqual(edge.peers[0].heard, b"")
@@ -174,9 +172,9 @@ class ServerFirstTests(StreamCase):
         await self.heard(edge.peers, b"EHLO")
 
     async def test_answer_is_late(self) -> None:
-        """An answer that does not become enough in time is judged by what there is."""
+        """An answer that does not become enough in time cuts both sides, and is never judged."""
         self.gate.enough_len = 4
-        client, edge = await self.silent(then(ALLOW, BLOCK), Limits(first_bytes_timeout_s=10))
+        client, edge = await self.silent(by_content(ALLOW, ALLOW), Limits(first_bytes_timeout_s=10))
         self.reactor.clock.advance(60)
         client.say(b"EH")
         await self.turn(20)
@@ -184,11 +182,11 @@ class ServerFirstTests(StreamCase):
         self.assertEqual(len(self.gate.judged), 1)
         self.reactor.clock.advance(0.2)
         await self.until(lambda: client.is_lost and edge.peers[0].is_lost)
-        self.assertEqual(edge.peers[0].heard, b"")
+        self.assertEqual((edge.peers[0].heard, len(self.gate.judged)), (b"", 1))
 
     async def test_blocked_answer(self) -> None:
         """A forbidden answer cuts both sides; the server gets nothing of it."""
-        client, edge = await self.silent(then(ALLOW, BLOCK))
+        client, edge = await self.silent(by_content(ALLOW, BLOCK))
         client.say(b"ping")
         await self.until(lambda: client.is_lost and edge.peers[0].is_lost)
         self.assertEqual((edge.peers[0].heard, client.was_reset), (b"", True))
@@ -196,7 +194,7 @@ class ServerFirstTests(StreamCase):
     async def test_changed_verdict(self) -> None:
         """An answer that asks for another way cuts both sides: a stream cannot be moved."""
         self.routes.relays["us-edge"] = Endpoint.of("127.0.0.1", 1)
-        client, edge = await self.silent(then(ALLOW, REROUTE))
+        client, edge = await self.silent(by_content(ALLOW, REROUTE))
         client.say(b"media")
         await self.until(lambda: client.is_lost and edge.peers[0].is_lost)
         self.assertEqual(edge.peers[0].heard, b"")
@@ -206,7 +204,7 @@ class ServerFirstTests(StreamCase):
         """Another target is another way, too."""
         relay = self.tcp_edge("192.0.2.9:1", BLOCK, greeting=b"220 ready")
         self.routes.relays["us-edge"] = relay.at
-        client, edge = await self.silent(then(REROUTE, replace(REROUTE, target="eu-edge")))
+        client, edge = await self.silent(by_content(REROUTE, replace(REROUTE, target="eu-edge")))
         client.say(b"media")
         await self.until(lambda: client.is_lost and relay.peers[0].is_lost)
         self.assertEqual((relay.peers[0].heard, edge.peers), (b"", []))
@@ -221,7 +219,7 @@ class ServerFirstTests(StreamCase):
 
     async def test_client_ends_without_a_word(self) -> None:
         """A client that has only listened may end: the server hears that."""
-        client, edge = await self.silent(then(ALLOW, BLOCK))
+        client, edge = await self.silent(by_content(ALLOW, BLOCK))
         client.end()
         await self.until(lambda: edge.peers[0].has_ended)
         edge.peers[0].say(b", bye")
@@ -230,7 +228,7 @@ class ServerFirstTests(StreamCase):
     async def test_client_ends_too_early_to_judge(self) -> None:
         """What was held when the client ended is judged, then passed on with the end."""
         self.gate.enough_len = 10
-        client, edge = await self.silent(then(ALLOW, ALLOW))
+        client, edge = await self.silent(by_content(ALLOW, ALLOW))
         client.say(b"QUIT")
         client.end()
         await self.until(lambda: edge.peers[0].has_ended)

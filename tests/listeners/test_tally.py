@@ -1,4 +1,4 @@
-"""Counters, the rate-limited line, allowances, and what each verdict's action means."""
+"""Counters, the rate-limited lines, and what each verdict's action means."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.error import ConnectionRefusedError, NoRouteError
 from twisted.internet.error import TimeoutError as DialTimeout
 from twisted.internet.task import Clock
-from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.errors import CarryError
 from gateway.listeners.answers import Failing, failing_of
 from gateway.listeners.interfaces import Routes
 from gateway.listeners.limits import Limits
-from gateway.listeners.tally import Allowance, Drop, Tally
+from gateway.listeners.tally import Drop, Tally
 from gateway.listeners.ways import way_of
 from gateway.model import Endpoint
 from tests.listeners.fakes import ALLOW, BLOCK, REROUTE, WRAP, FakeCarrier, FakeRoutes
@@ -27,7 +27,7 @@ class TallyTests(SynchronousTestCase):
 
     def test_counts(self) -> None:
         """Each reason has its own counter, and a snapshot does not change later."""
-        tally = Tally(Clock().seconds)
+        tally = Tally(Clock())
         tally.drop(Drop.BLOCKED)
         before = tally.snapshot()
         tally.drop(Drop.BLOCKED)
@@ -42,7 +42,7 @@ class TallyTests(SynchronousTestCase):
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
         clock = Clock()
-        tally = Tally(clock.seconds)
+        tally = Tally(clock)
         for wait_s in (0, 0.5, 0.4, 0.1, 0.5):
             clock.advance(wait_s)
             tally.not_carried(CarryError("us-east", "the exit is down"))
@@ -51,12 +51,43 @@ class TallyTests(SynchronousTestCase):
         self.assertEqual(said[0]["error"], "us-east: the exit is down")
         self.assertEqual(tally.snapshot(), {"dropped_not_carried": 5})
 
-    def test_allowance(self) -> None:
-        """So many at once, no more; what is given back can be taken again."""
-        allowance = Allowance(2)
-        self.assertEqual([allowance.take() for _ in range(3)], [True, True, False])
-        allowance.give()
-        self.assertEqual([allowance.take() for _ in range(2)], [True, False])
+    def reports(self) -> list[LogEvent]:
+        """Give the lines about drops, as they come."""
+        events: list[LogEvent] = []
+        observer = cast(ILogObserver, events.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        return events
+
+    def test_report(self) -> None:
+        """What was dropped is said in one line for ten seconds, by reason, and then no more."""
+        events, clock = self.reports(), Clock()
+        tally = Tally(clock)
+        tally.where = "127.0.0.1:1080"
+        for reason in (Drop.SESSIONS_FULL, Drop.BLOCKED, Drop.SESSIONS_FULL):
+            tally.drop(reason)
+        clock.advance(9.9)
+        self.assertEqual(events, [])
+        clock.advance(0.1)
+        self.assertEqual(
+            [formatEvent(event) for event in events],
+            ["127.0.0.1:1080: dropped 1 blocked, 2 sessions_full"],
+        )
+        clock.advance(100)
+        tally.drop(Drop.MALFORMED)
+        tally.close()
+        self.assertEqual([event["dropped"] for event in events[1:]], ["1 malformed"])
+        tally.drop(Drop.TIMED_OUT)
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_no_report_of_the_policy(self) -> None:
+        """What the policy blocks, and nothing else, is in the decision log, not in this one."""
+        events, clock = self.reports(), Clock()
+        tally = Tally(clock)
+        tally.drop(Drop.BLOCKED)
+        clock.advance(100)
+        tally.close()
+        self.assertEqual(events, [])
 
     def test_first_bytes_len(self) -> None:
         """A limit that would let held bytes fill the memory is a fault of the program."""

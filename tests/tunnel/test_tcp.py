@@ -259,6 +259,8 @@ class TcpFlowTests(World):
         sent = source.sent
         servers[0].tcp.resumeProducing()
         await until(lambda: source.sent > sent + PAUSE_AT, "more")
+        talker.tcp.abortConnection()
+        await until(lambda: servers[0].lost, "the end")
 
     async def _until_still(self, read: object) -> None:
         """Wait until a number has not changed for a while."""

@@ -91,11 +91,11 @@ class ScriptedGate:
 
     def __init__(self, answer: Callable[[FlowKey, bytes | None], Verdict] = allow) -> None:
         self.asked: list[tuple[FlowKey, bytes | None]] = []
-        self._answer = answer
+        self.answer = answer
 
     def judge(self, key: FlowKey, payload: bytes | None, names: tuple[str, ...] = ()) -> Verdict:
         self.asked.append((key, payload))
-        return self._answer(key, payload)
+        return self.answer(key, payload)
 
 
 class MappedReach:

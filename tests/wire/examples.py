@@ -33,6 +33,13 @@ def attribute(kind: int, value: bytes) -> bytes:
     return struct.pack(">HH", kind, len(value)) + value + bytes(-len(value) % 4)
 
 
+def peer(address: bytes) -> bytes:
+    """Build an XOR-PEER-ADDRESS for the transaction id of `turn` (RFC 8656 section 18.3)."""
+    mask = bytes.fromhex("2112a442") + bytes(12)
+    masked = bytes(octet ^ key for octet, key in zip(address, mask, strict=False))
+    return attribute(0x12, bytes((0, 1 if len(address) == 4 else 2, 0, 0)) + masked)
+
+
 def rtp(payload_type: int = 111, *, first: int = 0x80, body: bytes = b"\x5a" * 160) -> bytes:
     """Build an RTP packet (RFC 3550 section 5.1)."""
     return struct.pack(">BBHII", first, payload_type, 7, 960, 0x1234ABCD) + body
@@ -105,6 +112,13 @@ REQUEST = (
     b"GET /v1/quality?listener=287454020&channelName=SEEDROOM HTTP/1.1\r\n"
     b"User-Agent: x\r\nhOst: Argus.Agoralab.co.:80\r\n\r\n"
 )
+SIP = (
+    b"REGISTER sip:registrar.example SIP/2.0\r\n"
+    b"Via: SIP/2.0/TCP 192.0.2.4;branch=z9hG4bKnashds7\r\n"
+    b"f: Bob <sip:bob@biloxi.example>;tag=456248\r\nTo: Bob <sip:bob@biloxi.example>\r\n"
+    b"Call-ID: 843817637684230@998sdasdh09 \r\nContact: <sip:bob@192.0.2.4>, <tel:+15550100>\r\n"
+    b'Authorization: Digest username="bobby", realm="x"\r\nContent-Length: 0\r\n\r\n'
+)
 
 
 def all_of_them() -> list[tuple[Transport, bytes]]:
@@ -119,7 +133,9 @@ def all_of_them() -> list[tuple[Transport, bytes]]:
     datagrams = [known[message] for message in agora]
     datagrams += [hello("192-0-2-1.edge.agora.io"), STUN, QUIC, query(), answer(), rtp()]
     datagrams += [sender_report() + sdes((1, b"u@h")), dtls_client_hello("a.example")]
-    streams = [known["PAPCdsTdsReq"], client_hello("a.example"), REQUEST, STUN]
+    datagrams += [SIP, turn(8, peer(b"\xc0\0\2\1")), turn(0x16, attribute(0x13, STUN))]
+    datagrams += [b"\x40\x01\x00\xac" + rtp(), b"\x40\x01" + len(STUN).to_bytes(2, "big") + STUN]
+    streams = [SIP, known["PAPCdsTdsReq"], client_hello("a.example"), REQUEST, STUN]
     streams += [len(query()).to_bytes(2, "big") + query()]
     return [(Transport.UDP, one) for one in datagrams] + [(Transport.TCP, one) for one in streams]
 
@@ -134,3 +150,10 @@ def sd_rtn_tags(*tags: tuple[bytes, bytes]) -> bytes:
     """Build the tags behind the header of an SD-RTN handshake datagram."""
     parts = (tag + struct.pack("<H", len(value)) + value for tag, value in tags)
     return bytes((len(tags),)) + b"".join(parts)
+
+
+HELLO_OTHER_ORDER = (
+    bytes.fromhex("005a384c00002100000000")
+    + b"\0"
+    + sd_rtn_tags((b"PDMD", b""), (b"SNI\0", b"a.example"))
+)

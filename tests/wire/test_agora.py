@@ -116,11 +116,55 @@ class DatagramTests(SynchronousTestCase):
     """One frame a datagram."""
 
     def test_length_field(self) -> None:
-        """A frame that is one octet shorter or longer than it says is none."""
-        ping = captures.first("PPing1_v7")
-        self.assertIsNotNone(agora.datagram(ping))
-        self.assertIsNone(agora.datagram(ping[:-1]))
-        self.assertIsNone(agora.datagram(ping + b"\0"))
+        """A known message that is one octet shorter or longer than it says stays that message, and
+        nobody can tell what it is for or carries."""
+        for name in ("PPing1_v7", "PCreateChannelAndGetAddrs_v5", "PLoginVos_v7"):
+            whole = captures.first(name)
+            self.assertIsNotNone(agora.datagram(whole))
+            for payload in (whole[:-1], whole + b"\0", b"\0\0" + whole[2:], whole[:6]):
+                self.assertEqual(agora.datagram(payload), Content(Protocol.AGORA, name))
+
+    def test_several_frames(self) -> None:
+        """Frames behind one another in one datagram are all read, as in a stream."""
+        ping, join = captures.first("PPing1_v7"), captures.first("PCreateChannelAndGetAddrs_v5")
+        content = agora.datagram(ping + join)
+        assert content is not None
+        self.assertEqual((content.message, content.traffic), ("PPing1_v7", None))
+        self.assertLess({(IdentifierKind.ROOM_ID, CHANNEL)}, found(ping + join, content))
+        self.assertEqual(agora.datagram(ping + ping).traffic, Traffic.PING)  # type: ignore[union-attr]  # not None
+
+    def test_resembling(self) -> None:
+        """A frame of a kind not met yet is claimed where its length fits, or nearly."""
+        whole = frame(1, 99, bytes(20))
+        join = captures.first("PCreateChannelAndGetAddrs_v5")
+        for payload, message in (
+            (whole + b"\0", "svc1/uri99"),
+            (whole[:-1], "svc1/uri99"),
+            (whole + join, "svc1/uri99"),
+            (whole + frame(0, 98, bytes(40)), "svc1/uri99"),
+            (frame(2, 99, bytes(8)), "svc2/uri99"),
+            (frame(1, 300, bytes(8)), "svc1/uri300"),
+            (frame(7, 1023, b""), "svc7/uri1023"),
+        ):
+            self.assertEqual(agora.resembles(payload), Content(Protocol.AGORA, message))
+
+    def test_not_resembling(self) -> None:
+        """What a few bits only speak for is none."""
+        whole = frame(1, 99, bytes(200))
+        join = captures.first("PCreateChannelAndGetAddrs_v5")
+        for payload in (
+            whole[:-17],
+            whole + bytes(17),
+            frame(8, 99, b""),
+            frame(2, 99, b"") + b"\0",
+            frame(1, 1024, b""),
+            frame(1, 0, b""),
+            frame(256, 1, b""),
+            b"\x06\x00\x01\x00\x01",
+            b"\xff\xfe\xfd\xfc\xfb\xfa\xf9\xf8" + join,
+        ):
+            self.assertIsNone(agora.resembles(payload), payload.hex())
+            self.assertIsNone(agora.datagram(payload), payload.hex())
 
     def test_nothing_assigned(self) -> None:
         """A cid or uid of 0 identifies nobody."""
@@ -188,27 +232,46 @@ class StreamTests(SynchronousTestCase):
             self.assertIsNone(content.plaintext)
 
     def test_incomplete(self) -> None:
-        """More is wanted until the frame is whole, and only of a known message."""
+        """More is wanted until the frame is whole, its message known or not."""
         for end in range(len(self.join)):
             self.assertTrue(agora.incomplete(self.join[:end]), end)
         self.assertFalse(agora.incomplete(self.join))
-        self.assertFalse(agora.incomplete(frame(1, 200, bytes(40))[:20]))
+        unnamed = frame(1, 200, bytes(40))
+        for end in range(len(unnamed)):
+            self.assertTrue(agora.incomplete(unnamed[:end]), end)
+            self.assertIsNone(agora.stream(unnamed[:end]), end)
+        self.assertFalse(agora.incomplete(unnamed))
+        for other in (frame(2, 200, bytes(40)), frame(1, 256, bytes(40)), frame(1, 0, bytes(40))):
+            self.assertFalse(agora.incomplete(other[:20]))
+        self.assertFalse(agora.incomplete(struct.pack("<HHH", 16385, 1, 200)))
 
     def test_incomplete_second(self) -> None:
         """More is wanted while a later frame is cut; a frame too short to be one ends the wait."""
         self.assertTrue(agora.incomplete(self.join + self.ping[:20]))
+        self.assertTrue(agora.incomplete(self.join + self.ping[:3]))
+        self.assertFalse(agora.incomplete(self.join + b"\xff\xff"))
         self.assertFalse(agora.incomplete(self.join + self.ping))
         self.assertFalse(agora.incomplete(b"\x05\x00" + self.join[2:20]))
         self.assertFalse(agora.incomplete(self.ping * 100 + self.ping[:20]))
 
     def test_unknown_uri(self) -> None:
-        """A frame without a name is claimed only where it ends with the bytes."""
+        """A frame without a name is claimed where it ends with the bytes, or a known one follows;
+        what it carries nobody can tell."""
         unnamed = frame(0, 99, bytes(20))
         self.assertIsNotNone(agora.stream(unnamed))
         self.assertIsNone(agora.stream(unnamed + b"\0"))
+        content = agora.stream(unnamed + self.join)
+        self.assertEqual(content, Content(Protocol.AGORA, "svc0/uri99"))
+
+    def test_left_over(self) -> None:
+        """Octets behind the last frame may be anything."""
+        content = agora.stream(self.join + b"\xff")
+        assert content is not None
+        self.assertEqual((content.traffic, content.plaintext), (Traffic.SIGNALLING, None))
 
     def test_many_empty_frames(self) -> None:
-        """A segment of thousands of frames costs a bounded effort."""
-        content = agora.stream(frame(1, 3, _CID + _UID) * 1000)
-        assert content is not None and content.plaintext is not None
-        self.assertEqual(len(content.plaintext), 64)
+        """A segment of thousands of frames costs a bounded effort, and is not called clear."""
+        for count in (32, 33, 1000):
+            content = agora.stream(frame(1, 3, bytes(8)) * count)
+            assert content is not None
+            self.assertEqual(content.plaintext, () if count == 32 else None)

@@ -71,6 +71,14 @@ class MessageTests(SynchronousTestCase):
             found(payload, agora.datagram(payload)), {(IdentifierKind.SESSION_ID, session)}
         )
 
+    def test_login_cut(self) -> None:
+        """A login whose map is cut anywhere is named, and nobody can tell what it carries."""
+        whole = captures.first("PLoginVos_v7")
+        for end in range(6, len(whole)):
+            content = agora.datagram(struct.pack("<H", end) + whole[2:end])
+            assert content is not None
+            self.assertEqual((content.message, content.plaintext), ("PLoginVos_v7", None), end)
+
     def test_empty_strings(self) -> None:
         """A join without channel and app id carries no identifier of them."""
         body = bytes(8) + string(b"") * 3 + bytes(2) + bytes(4)

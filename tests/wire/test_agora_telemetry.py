@@ -8,11 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.model import IdentifierKind, Traffic
+from gateway.model import Content, IdentifierKind, Protocol, Traffic
 from gateway.wire.agora_telemetry import recognise
 from tests.wire import captures
 from tests.wire.captures import CHANNEL, CID, UID
 from tests.wire.test_agora import found
+
+DOUBTFUL = Content(Protocol.AGORA, "report-edge", None, None)
 
 
 def varint(value: int) -> bytes:
@@ -74,23 +76,34 @@ class ReportTests(SynchronousTestCase):
         self.assertEqual(content.traffic, Traffic.TELEMETRY)
 
     def test_cut(self) -> None:
-        """A report cut anywhere is none, even if its length says so."""
+        """A report cut anywhere behind its header is one of which nothing can be told."""
         whole = captures.first("report-edge")
         for end in range(len(whole)):
             cut = struct.pack("<H", end) + whole[2:end] if end > 1 else whole[:end]
-            self.assertIsNone(recognise(cut), end)
+            self.assertEqual(recognise(cut), DOUBTFUL if end > 20 else None, end)
+        self.assertEqual(recognise(whole[:-16]), DOUBTFUL)
+        self.assertIsNone(recognise(whole[:-17]))
+
+    def test_json_alone(self) -> None:
+        """Readable JSON where protobuf should be is not called clear."""
+        text = b'\x12{"uid":287454020,"channel":"SEEDROOM"}'
+        payload = report(1, b"")[2:20] + text
+        self.assertEqual(recognise(struct.pack("<H", len(payload) + 2) + payload), DOUBTFUL)
 
     def test_tail(self) -> None:
-        """Octets behind the report make it none."""
+        """Octets behind the report may be anything."""
         whole = captures.first("report-edge")
-        self.assertIsNone(recognise(struct.pack("<H", len(whole) + 1) + whole[2:] + b"\0"))
+        for told in (0, 1):
+            payload = struct.pack("<H", len(whole) + told) + whole[2:] + b"\0"
+            self.assertEqual(recognise(payload), DOUBTFUL)
 
     def test_other_forms(self) -> None:
-        """Fields in another order, of another type, or a wire type of none, are no report."""
+        """Fields in another order, of another type, or a wire type of none, can be anything;
+        another version is no report."""
         whole = report(1, b"\x50\x01")
         for at, octet in ((20, 0x10), (22, 0x10), (24, 0x53), (2, 5), (12, 1)):
             other = whole[:at] + bytes((octet,)) + whole[at + 1 :]
-            self.assertIsNone(recognise(other), (at, octet))
+            self.assertEqual(recognise(other), DOUBTFUL if at >= 20 else None, (at, octet))
 
     def test_fixed_widths(self) -> None:
         """Fields of four and eight octets are passed over."""
@@ -99,9 +112,10 @@ class ReportTests(SynchronousTestCase):
         self.assertEqual([i.kind for i in content.plaintext], [IdentifierKind.USER_ID])
 
     def test_endless_number(self) -> None:
-        """A number of more than ten octets is refused."""
-        self.assertIsNotNone(recognise(report(1, b"\x50" + b"\xff" * 9 + b"\x01")))
-        self.assertIsNone(recognise(report(1, b"\x50" + b"\xff" * 10 + b"\x01")))
+        """A number of more than ten octets is not read."""
+        for count, is_read in ((9, True), (10, False)):
+            content = recognise(report(1, b"\x50" + b"\xff" * count + b"\x01"))
+            self.assertEqual(content != DOUBTFUL, is_read)
 
     @settings(deadline=None, max_examples=200)
     @given(st.integers(0, 600), st.binary(max_size=200))

@@ -44,7 +44,8 @@ EXAMPLES = examples.all_of_them()
         "nothing": (UDP, b"", Protocol.UNKNOWN),
         "nothing over TCP": (TCP, b"", Protocol.UNKNOWN),
         "ssh": (TCP, b"SSH-2.0-OpenSSH_9.2\r\n", Protocol.UNKNOWN),
-        "sip": (UDP, b"REGISTER sip:a.example SIP/2.0\r\n\r\n", Protocol.UNKNOWN),
+        "sip": (UDP, b"REGISTER sip:a.example SIP/2.0\r\n\r\n", Protocol.SIP),
+        "sip over TCP": (TCP, examples.SIP, Protocol.SIP),
         "zeros": (UDP, bytes(100), Protocol.UNKNOWN),
         "ones": (UDP, b"\xff" * 100, Protocol.UNKNOWN),
     }
@@ -184,8 +185,8 @@ class WantsMoreTests(SynchronousTestCase):
             "quic_q46.pcap": {Protocol.QUIC},
             "gquic.pcap": {Protocol.QUIC},
             "teamspeak3.pcap": set[Protocol](),
-            "sip_hello.pcapng": set[Protocol](),
-            "sip.pcap": {Protocol.RTP, Protocol.RTCP},
+            "sip_hello.pcapng": {Protocol.SIP},
+            "sip.pcap": {Protocol.SIP, Protocol.RTP, Protocol.RTCP},
         }.items()
     }
 )

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.model import Protocol, Traffic
+from gateway.model import Content, Protocol, Traffic
 from gateway.wire import dns
 from tests.support.rows import rows
 from tests.wire import captures
@@ -16,12 +16,17 @@ HEAD = bytes.fromhex("8a5f01000001000000000000")
 TAIL = bytes.fromhex("00010001")
 
 
+def unread(names: tuple[str, ...]) -> Content:
+    """Build the content of a query that cannot be read to its end."""
+    return Content(Protocol.DNS, "query", None, None, names)
+
+
 @rows(
     name={
         "a name": (b"\x03AP3\x05agora\x02io\x00", ("ap3.agora.io",)),
         "the root": (b"\x00", ()),
-        "a dot in a label": (b"\x03a.b\x00", ("a\\046b",)),
-        "a blank and a high octet": (b"\x02 \xff\x00", ("\\032\\255",)),
+        "a dot in a label": (b"\x03a.b\x02io\x00", ()),
+        "a blank and a high octet": (b"\x02 \xff\x00", ()),
         "a label of 63": (b"\x3f" + b"a" * 63 + b"\x00", ("a" * 63,)),
         "a label of 64": (b"\x40" + b"a" * 64 + b"\x00", None),
         "254 octets": ((b"\x3f" + b"a" * 63) * 3 + b"\x3c" + b"a" * 60 + b"\x00", "long"),
@@ -35,12 +40,15 @@ class NameTests(SynchronousTestCase):
     """Names in questions."""
 
     def check_name(self, name: bytes, names: tuple[str, ...] | str | None) -> None:
-        """A question's name is given as text; one against the rules makes the message none."""
+        """A question's name is given as text if it is a host name; one against the rules makes a
+        query of which no more can be told."""
         content = dns.recognise(HEAD + name + TAIL)
-        if names is None:
-            self.assertIsNone(content)
-            return
         assert content is not None
+        if names is None:
+            self.assertEqual(content, Content(Protocol.DNS, "query"))
+            return
+        is_left_out = not names and name != b"\0"
+        self.assertEqual(content.plaintext, None if is_left_out else ())
         self.assertEqual(
             len(content.names[0]) if names == "long" else content.names,
             252 if names == "long" else names,
@@ -66,11 +74,17 @@ class MessageTests(SynchronousTestCase):
         self.assertEqual((content.message, content.names), ("response", ("www.example.org",)))
 
     def test_cut_and_tail(self) -> None:
-        """Cut anywhere, or with a tail, a message is none."""
-        for payload in (query(), answer()):
-            for end in range(len(payload)):
-                self.assertIsNone(dns.recognise(payload[:end]), end)
-            self.assertIsNone(dns.recognise(payload + b"\0"))
+        """Cut anywhere, or with a tail, an answer is none, and a query one that may carry
+        anything, its name given all the same."""
+        for end in range(len(answer())):
+            self.assertIsNone(dns.recognise(answer()[:end]), end)
+        self.assertIsNone(dns.recognise(answer() + b"\0"))
+        for end in range(len(query())):
+            content = dns.recognise(query()[:end])
+            self.assertEqual(
+                content, None if end < 13 else unread(content.names if content else ()), end
+            )
+        self.assertEqual(dns.recognise(query() + b"\0"), unread(("ap3.agora.io",)))
 
     def test_header(self) -> None:
         """An opcode that does not exist, a reserved bit or no question make it none."""
@@ -79,7 +93,8 @@ class MessageTests(SynchronousTestCase):
             payload = query()[:2] + bytes.fromhex(flags) + body
             self.assertEqual(dns.recognise(payload) is not None, bool(is_one), flags)
         self.assertIsNone(dns.recognise(query()[:4] + bytes(8) + query()[12:]))
-        self.assertIsNone(dns.recognise(query()[:-1] + b"\x02"))  # class 2 does not exist
+        other = query()[:2] + bytes.fromhex("2800") + body[:-1] + b"\x02"
+        self.assertIsNone(dns.recognise(other))  # an update; class 2 does not exist
 
     def test_bounds(self) -> None:
         """Sixteen questions are read, seventeen are not."""
@@ -107,6 +122,19 @@ class MessageTests(SynchronousTestCase):
             self.assertTrue(dns.incomplete(payload[:end]), end)
         self.assertIsNotNone(dns.stream(payload + b"\0\x1e"))
         self.assertFalse(dns.incomplete(payload))
+
+    def test_stream_of_several(self) -> None:
+        """Each message of a segment gives its name; one that is not whole may give another."""
+        first, second = (
+            len(one).to_bytes(2, "big") + one for one in (query("a.example"), query("b.example"))
+        )
+        content = dns.stream(first + second)
+        assert content is not None
+        self.assertEqual((content.names, content.plaintext), (("a.example", "b.example"), ()))
+        for payload in (first + second[:-1], first * 17):
+            content = dns.stream(payload)
+            assert content is not None
+            self.assertEqual((content.names, content.plaintext), (("a.example",), None))
 
     @settings(deadline=None, max_examples=200)
     @given(st.integers(0, 3), st.integers(0, 3), st.binary(max_size=64))

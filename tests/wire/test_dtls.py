@@ -41,6 +41,13 @@ class RecogniseTests(SynchronousTestCase):
         payload = dtls_client_hello("Voice.Example")
         self.assertEqual(dtls.recognise(payload), content("ClientHello", "voice.example"))
 
+    def test_no_host_name(self) -> None:
+        """What stands for a name and is none is not given as one, and may tell anything."""
+        payload = dtls_client_hello("voice.example").replace(b"voice.example", b"u 28745402.x ")
+        found = dtls.recognise(payload)
+        assert found is not None
+        self.assertEqual((found.names, found.plaintext), ((), None))
+
     def test_fragment(self) -> None:
         """A part of a ClientHello is one without names."""
         body = b"\x01\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x20" + bytes(32)

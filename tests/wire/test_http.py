@@ -53,7 +53,21 @@ def head(line: str, *fields: str) -> bytes:
         ),
         "bare line feeds": (b"GET / HTTP/1.1\nHost: a.example\n\n", "GET", ("a.example",)),
         "a host in the body": (head("POST / HTTP/1.1") + b"\r\nHost: b.example\r\n", "POST", ()),
-        "an unknown method": (head("BREW / HTTP/1.1", "Host: a.example"), None, ()),
+        "an unknown method": (head("BREW / HTTP/1.1", "Host: a.example"), "BREW", ("a.example",)),
+        "a lower-case method": (head("get / HTTP/1.1", "Host: a.example"), "get", ("a.example",)),
+        "empty lines in front": (
+            b"\r\n\n" + head("GET / HTTP/1.1", "Host: a.example"),
+            "GET",
+            ("a.example",),
+        ),
+        "a folded host": (head("GET / HTTP/1.1", "Host:", " a.example"), "GET", ("a.example",)),
+        "what is no host name": (head("GET / HTTP/1.1", "Host: uid=7 a b"), "GET", ()),
+        "an octet that is no text": (b"GET / HTTP/1.1\r\nHost: \xff\r\n\r\n", "GET", ()),
+        "two requests": (
+            head("GET / HTTP/1.1", "Host: a.example") + head("GET / HTTP/1.1", "Host: b.example"),
+            "GET",
+            ("a.example", "b.example"),
+        ),
         "another version": (head("GET / HTTP/2.0", "Host: a.example"), None, ()),
         "an answer": (b"HTTP/1.1 302 Found\r\n", "Response", ()),
     }
@@ -83,16 +97,22 @@ class RecogniseTests(SynchronousTestCase):
         )
 
     def test_cut(self) -> None:
-        """Cut anywhere, a head is not claimed and more is wanted; whole, it is enough."""
-        for end in range(len(REQUEST)):
-            self.assertIsNone(http.recognise(REQUEST[:end]), end)
-            self.assertTrue(http.incomplete(REQUEST[:end]), end)
-        self.assertFalse(http.incomplete(REQUEST))
+        """Cut anywhere, a head is never called clear and more is wanted; whole, it is enough."""
+        for request in (REQUEST, b"\r\n" + head("propfind / HTTP/1.1", "Host: a.example")):
+            for end in range(len(request)):
+                content = http.recognise(request[:end])
+                if content is not None:
+                    self.assertEqual((content.traffic, content.plaintext), (None, None))
+                self.assertTrue(http.incomplete(request[:end]), end)
+            self.assertFalse(http.incomplete(request))
 
     def test_something_else(self) -> None:
         """Nothing is waited for when no method begins so."""
         self.assertFalse(http.incomplete(b"GETX"))
         self.assertFalse(http.incomplete(b"SSH-2.0"))
+        self.assertFalse(http.incomplete(b"EHLO a.example\r\n"))
+        self.assertFalse(http.incomplete(b"REGISTER sip:a.example SIP/2.0\r\n"))
+        self.assertTrue(http.incomplete(b"BREW /"))
 
     @settings(deadline=None, max_examples=150)
     @given(st.text(alphabet="hosHOST:/.[]@?#%\r\n a0\x00é", max_size=60))

@@ -53,6 +53,22 @@ class IdentifierTests(SynchronousTestCase):
         payload = sender_report() + sdes(*items, (2, b""))
         self.assertEqual(self._texts(payload), [text for _, text in items[:4]])
 
+    def test_before_ciphertext(self) -> None:
+        """What was named stays named, whatever follows; SRTCP's ciphertext names nobody."""
+        payload = sender_report() + sdes((1, b"u@h"))
+        self.assertEqual(self._texts(payload + b"\x5a" * 20), [b"u@h"])
+        self.assertEqual(self._texts(sender_report() + b"\x5a" * 20), [])
+        self.assertEqual(self._texts(sender_report() + b"\x80\xca\xff\xff" + bytes(16)), [])
+
+    def test_malformed(self) -> None:
+        """An SDES that fits and cannot be read may name anybody."""
+        for body in (b"\x11" * 4 + b"\x01\x09u@h", b"\x11" * 4 + b"\x01\x02uh"):
+            content = rtcp.recognise(
+                sender_report() + b"\x81\xca\x00\x02" + body[:8].ljust(8, b"u")
+            )
+            assert content is not None
+            self.assertIsNone(content.plaintext)
+
     def test_every_length(self) -> None:
         """The padding of a chunk is passed over, whatever the name's length."""
         for length in range(1, 12):

@@ -35,6 +35,13 @@ class HandshakeTests(SynchronousTestCase):
             assert content is not None
             self.assertEqual(content.message, "hello")
 
+    def test_no_host_name(self) -> None:
+        """What stands for a name and is none is not given as one, and may tell anything."""
+        for text in ("SECRETSNI " * 6000, "192.0.2.1", "uid=7"):
+            content = recognise(examples.hello(text))
+            assert content is not None
+            self.assertEqual((content.names, content.plaintext), ((), None))
+
     def test_cut_and_tail(self) -> None:
         """A hello cut anywhere, or with a tail, is none."""
         for end in range(len(HELLO)):

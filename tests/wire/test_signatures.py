@@ -122,7 +122,7 @@ class SoundnessTests(SynchronousTestCase):
     def check(self, payload: bytes) -> None:
         content = recognise(Transport.UDP, payload)
         found = signature(payload)
-        if content.plaintext:
+        if content.plaintext or content.addresses:
             assert found is not None, payload.hex()
             self.assertTrue(SIGNATURES[found].carries_identifiers, SIGNATURES[found].name)
         if content.protocol is Protocol.AGORA:
@@ -134,6 +134,29 @@ class SoundnessTests(SynchronousTestCase):
         for packet in captures.packets(captures.live(captures.SPEAKER)):
             if packet.transport is Transport.UDP:
                 self.check(packet.payload)
+
+    def test_names(self) -> None:
+        """Whatever names its destination anew is looked at each time, in a flow of any beginning:
+        one socket asks one resolver for many names."""
+        for payload in (
+            examples.query("a.example"),
+            examples.query("a.example") + b"\0",
+            examples.hello("a.example"),
+            examples.HELLO_OTHER_ORDER,
+            examples.dtls_client_hello("a.example"),
+            examples.QUIC,
+        ):
+            found = signature(payload)
+            assert found is not None, payload.hex()
+            self.assertTrue(SIGNATURES[found].carries_identifiers, SIGNATURES[found].name)
+
+    def test_quic_versions(self) -> None:
+        """Each version's long header is looked at."""
+        for version in ("00000001", "6b3343cf", "ff00001d", "51303436", "51303530", "54303531"):
+            payload = examples.QUIC[:1] + bytes.fromhex(version) + examples.QUIC[5:]
+            found = signature(payload)
+            assert found is not None
+            self.assertIs(SIGNATURES[found].protocol, Protocol.QUIC)
 
     @settings(deadline=None, max_examples=500)
     @given(mutated)

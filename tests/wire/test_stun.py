@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.model import Identifier, IdentifierKind, Protocol, Traffic, Transport
-from gateway.wire import stun
+from gateway.model import Content, Identifier, IdentifierKind, Protocol, Traffic, Transport, pack
+from gateway.wire import recognise, stun
 from tests.support.rows import rows
 from tests.wire import captures
-from tests.wire.examples import STUN, attribute, turn
+from tests.wire.examples import (
+    STUN,
+    attribute,
+    dtls_client_hello,
+    dtls_record,
+    peer,
+    rtp,
+    sdes,
+    turn,
+)
 
 ACCOUNT = IdentifierKind.ACCOUNT
+DOUBTFUL = Content(Protocol.STUN, "Binding Request")
 
 
 @rows(
@@ -68,14 +79,14 @@ class IdentifierTests(SynchronousTestCase):
         self.assertEqual(content.plaintext, (Identifier(ACCOUNT, 24, 3),))
 
     def test_cut_and_tail(self) -> None:
-        """A message cut anywhere, or with a tail, is none."""
+        """A message cut behind its cookie, or with a tail, is STUN that may carry anything."""
         for end in range(len(STUN)):
-            self.assertIsNone(stun.recognise(STUN[:end]), end)
-        self.assertIsNone(stun.recognise(STUN + b"\0"))
+            self.assertEqual(stun.recognise(STUN[:end]), DOUBTFUL if end >= 8 else None, end)
+        self.assertEqual(stun.recognise(STUN + b"\0"), DOUBTFUL)
 
     def test_overlong_attribute(self) -> None:
-        """An attribute that is longer than its message makes it none."""
-        self.assertIsNone(stun.recognise(turn(1, b"\x00\x06\x00\x09abcd")))
+        """An attribute that is longer than its message may hide anything."""
+        self.assertEqual(stun.recognise(turn(1, b"\x00\x06\x00\x09abcd")), DOUBTFUL)
 
     @settings(deadline=None, max_examples=200)
     @given(st.integers(0, 0xFFFF), st.binary(max_size=64))
@@ -102,30 +113,93 @@ class ChannelDataTests(SynchronousTestCase):
             self.assertIs(stun.channel_data(payload) is not None, is_one)
 
 
-class StreamTests(SynchronousTestCase):
-    """STUN over TCP, bare and framed."""
+class PeerTests(SynchronousTestCase):
+    """Where a relay is asked to send."""
 
-    def test_both_forms(self) -> None:
-        """The first message is found, bare or behind its length, whatever follows."""
-        framed = len(STUN).to_bytes(2, "big") + STUN
-        for payload, at in ((STUN + STUN, 64), (framed + b"\0\1", 66)):
-            content = stun.stream(payload)
+    def _addresses(self, *attributes: bytes) -> tuple[bytes, ...]:
+        content = stun.recognise(turn(8, b"".join(attributes)))
+        assert content is not None
+        self.assertEqual((content.traffic, content.plaintext), (Traffic.SIGNALLING, ()))
+        return content.addresses
+
+    def test_peers(self) -> None:
+        """Peers are unmasked, of both families, each once; a mapped address is its IPv4 one."""
+        four, six = pack("192.0.2.1"), pack("2001:db8::1")
+        mapped = bytes(10) + b"\xff\xff" + pack("192.0.2.2")
+        self.assertEqual(
+            self._addresses(peer(four), peer(six), peer(four), peer(mapped)),
+            (four, six, pack("192.0.2.2")),
+        )
+
+    def test_rfc_5769(self) -> None:
+        """The masking is the one of the RFC's sample of an IPv6 address."""
+        masked = bytes.fromhex("0002a1470113a9faa5d3f179bc25f4b5bed2b9d9")
+        payload = bytes.fromhex("000800182112a442b7e7a701bc34d686fa87dfae") + attribute(
+            0x12, masked
+        )
+        content = stun.recognise(payload)
+        assert content is not None
+        self.assertEqual(content.addresses, (pack("2001:db8:1234:5678:11:2233:4455:6677"),))
+
+    def test_malformed(self) -> None:
+        """A peer of no family, or of the wrong length, may be anybody."""
+        for value in (bytes(8), b"\0\1" + bytes(5), b"\0\2" + bytes(6), b"\0"):
+            content = stun.recognise(turn(8, attribute(0x12, value)))
+            self.assertEqual(content, Content(Protocol.STUN, "CreatePermission Request"))
+
+    def test_bound(self) -> None:
+        """Sixteen peers are read; one more makes the message one that cannot be told."""
+        for count in (16, 17):
+            peers = b"".join(peer(bytes((192, 0, 2, last))) for last in range(count))
+            content = stun.recognise(turn(8, peers))
             assert content is not None
-            self.assertEqual(content.plaintext, (Identifier(ACCOUNT, at, 9),))
+            self.assertEqual(len(content.addresses), 16)
+            self.assertEqual(content.plaintext, () if count == 16 else None)
 
-    def test_incomplete(self) -> None:
-        """More is wanted exactly until the message is whole."""
-        framed = len(STUN).to_bytes(2, "big") + STUN
-        for payload in (STUN, framed):
-            for end in range(len(payload)):
-                self.assertTrue(stun.incomplete(payload[:end]), end)
-                self.assertIsNone(stun.stream(payload[:end]), end)
-            self.assertFalse(stun.incomplete(payload))
 
-    def test_something_else(self) -> None:
-        """Nothing is waited for when the cookie is not there."""
-        self.assertFalse(stun.incomplete(b"\x00\x01\x00\x08\x21\x12\xa4\x43"))
-        self.assertFalse(stun.incomplete(b"GET / HTTP/1.1\r\n"))
+@rows(
+    inner={
+        "a STUN message with a user": (STUN, ((ACCOUNT, 64, 9),)),
+        "RTP": (rtp(), ()),
+        "an RTCP with a name": (sdes((1, b"u@h")), ((ACCOUNT, 10, 3),)),
+        "a DTLS record": (dtls_record(23, b"x"), ()),
+        "an unknown protocol": (b"\xff" * 9, None),
+        "nothing": (b"", ()),
+    }
+)
+class InsideTests(SynchronousTestCase):
+    """What travels inside TURN is looked into, as it would be outside."""
+
+    def check_inner(
+        self, inner: bytes, found: tuple[tuple[IdentifierKind, int, int], ...] | None
+    ) -> None:
+        """What is found inside stands at its place outside; the unknown may carry anything."""
+        send = turn(0x16, peer(b"\xc0\0\2\1") + attribute(0x13, inner))
+        channel = struct.pack(">HH", 0x4001, len(inner)) + inner
+        twice = turn(0x16, attribute(0x13, channel))
+        for payload, start in ((send, 36), (channel, 4), (twice, 28)):
+            content = recognise(Transport.UDP, payload)
+            expected = None
+            if found is not None:
+                expected = tuple(Identifier(kind, at + start, n) for kind, at, n in found)
+            self.assertEqual((content.traffic, content.plaintext), (Traffic.MEDIA, expected))
+
+    def test_depth(self) -> None:
+        """Deeper than a relay behind a relay nobody looks."""
+        payload = rtp()
+        for depth in range(4):
+            content = recognise(Transport.UDP, payload)
+            self.assertEqual(content.plaintext, () if depth < 3 else None, depth)
+            payload = turn(0x16, attribute(0x13, payload))
+
+    def test_names_and_addresses(self) -> None:
+        """Names and peers inside count as those outside."""
+        hello = dtls_client_hello("a.example")
+        content = recognise(Transport.UDP, turn(0x16, attribute(0x13, hello)))
+        self.assertEqual(content.names, ("a.example",))
+        inner = turn(8, peer(b"\xc0\0\2\1"))
+        content = recognise(Transport.UDP, turn(0x16, attribute(0x13, inner)))
+        self.assertEqual(content.addresses, (b"\xc0\0\2\1",))
 
 
 class CaptureTests(SynchronousTestCase):
@@ -141,11 +215,12 @@ class CaptureTests(SynchronousTestCase):
                 seen[content.message] += 1
         self.assertEqual((seen["Binding Request"], seen["Allocate Request"]), (28, 4))
 
-    def test_tcp(self) -> None:
-        """Framed ICE and bare TURN are both recognised over TCP."""
-        seen = Counter(
-            content.message
+    def test_inside(self) -> None:
+        """The checks that clients send through their relay carry their users' names."""
+        found = Counter(
+            bool(content.plaintext)
             for packet in captures.packets(captures.foreign("stun.pcap"))
-            if packet.transport is Transport.TCP and (content := stun.stream(packet.payload))
+            if packet.transport is Transport.UDP
+            and (content := recognise(Transport.UDP, packet.payload)).message == "Send Indication"
         )
-        self.assertEqual((seen["Binding Request"], seen["Allocate Request"]), (6, 4))
+        self.assertGreaterEqual(found[True], 12)

@@ -1,0 +1,250 @@
+"""gateway.service: the parts joined, on loopback, with the real reactor."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor as real_reactor
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from gateway import config, starter
+from gateway.errors import CarryError, InputError
+from gateway.model import Endpoint
+from gateway.service import ExitServer, Gateway, Routes
+from tests.support.bundled import world
+from tests.support.epochs import PING
+
+reactor: Any = real_reactor
+
+_OVERRIDES = "  overrides: [{network: 203.0.113.0/24, location: US, reason: a test}]\n"
+REQUEST = b"GET / HTTP/1.1\r\nHost: www.example.us\r\n\r\n"
+
+
+class Echo(Protocol):
+    """Sends back what comes."""
+
+    transport: ITCPTransport
+    is_lost = False
+
+    def connectionLost(self, reason: object = None) -> None:
+        """Protocol API."""
+        self.is_lost = True
+
+    def dataReceived(self, data: bytes) -> None:
+        """Protocol API."""
+        self.transport.write(data)
+
+
+class EchoFactory(ServerFactory[Any]):
+    """Echoes on every connection, and keeps them to close."""
+
+    noisy = False
+
+    def __init__(self) -> None:
+        self.made: list[Echo] = []
+
+    def buildProtocol(self, addr: object) -> Echo:
+        """ServerFactory API."""
+        self.made.append(Echo())
+        return self.made[-1]
+
+
+class Client(Protocol):
+    """Remembers what it gets."""
+
+    transport: ITCPTransport
+
+    def __init__(self) -> None:
+        self.got = b""
+        self.is_lost = False
+
+    def dataReceived(self, data: bytes) -> None:
+        """Protocol API."""
+        self.got += data
+
+    def connectionLost(self, reason: object = None) -> None:
+        """Protocol API."""
+        self.is_lost = True
+
+
+class OneDoor:
+    """Dials one loopback port for 203.0.113.0/24, and loopback itself; nothing else."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def address(self, destination: Endpoint) -> Endpoint:
+        """Reach API."""
+        if destination.host.startswith("127."):
+            return destination
+        if destination.host.startswith("203.0.113."):
+            return Endpoint.of("127.0.0.1", self.port)
+        raise CarryError(str(destination), "not in this test")
+
+
+class ServiceTests(TestCase):
+    """A gateway with its exit carries out what its policy says, and what the next one says."""
+
+    timeout = 30
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.echo = EchoFactory()
+        self.echo_port = reactor.listenTCP(0, self.echo, interface="127.0.0.1")
+        self.addCleanup(self.echo_port.stopListening)
+        self.addCleanup(self.close_echo)
+        reach = OneDoor(self.echo_port.getHost().port)
+        self.world = dataclasses.replace(world(), reach=reach)
+        any_port = "127.0.0.1:0"
+        plan = starter.Plan(
+            exit_host="127.0.0.1",
+            exit_port=0,
+            exit_listen="127.0.0.1",
+            socks5=any_port,
+            http=any_port,
+            overrides=_OVERRIDES,
+        )
+        starter.write(self.folder, plan, self.world.now())
+        self.exit = ExitServer(reactor, config.load(self.folder / "exit.yaml"), self.world)
+        self.exit.start()
+        self.addCleanup(self.exit.stop)
+        path = self.folder / "gateway.yaml"
+        path.write_text(path.read_text().replace("127.0.0.1:0/", f"{self.exit.bound}/"))
+        self.gateway = Gateway(reactor, config.load(path), self.world)
+        self.gateway.start()
+        self.addCleanup(self.gateway.stop)
+
+    @inlineCallbacks
+    def close_echo(self) -> Generator[Deferred[Any], Any, None]:
+        """Cut what is left, and wait until the reactor has seen it."""
+        for protocol in self.echo.made:
+            if not protocol.is_lost:
+                protocol.transport.abortConnection()
+        yield self.until(lambda: all(protocol.is_lost for protocol in self.echo.made))
+
+    @inlineCallbacks
+    def until(self, holds: Callable[[], bool]) -> Generator[Deferred[Any], Any, None]:
+        """Wait for something; trial's timeout bounds it."""
+        while not holds():
+            yield deferLater(reactor, 0.01)
+
+    @inlineCallbacks
+    def connect(self, first: bytes) -> Generator[Deferred[Any], Any, Client]:
+        """Open a stream to 203.0.113.7:80 by HTTP CONNECT and say the first octets."""
+        at = self.gateway.bound[1]
+        client = Client()
+        yield connectProtocol(TCP4ClientEndpoint(reactor, at.host, at.port), client)
+        self.addCleanup(client.transport.abortConnection)
+        client.transport.write(b"CONNECT 203.0.113.7:80 HTTP/1.1\r\n\r\n")
+        yield self.until(lambda: b"\r\n\r\n" in client.got)
+        self.assertIn(b" 200 ", client.got)
+        client.got = b""
+        client.transport.write(first)
+        return client
+
+    def records(self) -> list[dict[str, Any]]:
+        """Read the gateway's decision log."""
+        text = (self.folder / "evidence" / "decisions.jsonl").read_text()
+        return [json.loads(line) for line in text.splitlines()]
+
+    @inlineCallbacks
+    def up(self) -> Generator[Deferred[Any], Any, None]:
+        """Wait for the tunnel."""
+        (tunnel,) = self.gateway.tunnels.values()
+        yield self.until(lambda: tunnel.up)
+
+    @inlineCallbacks
+    def test_stricter_policy(self) -> Generator[Deferred[Any], Any, None]:
+        """A stream that is open, direct or wrapped, is cut when a new policy forbids it."""
+        yield self.up()
+        direct = yield self.connect(REQUEST)
+        wrapped = yield self.connect(PING)
+        yield self.until(lambda: direct.got == REQUEST and wrapped.got == PING)
+        self.assertEqual(
+            [one["verdict"]["action"] for one in self.records() if "settled" not in one["verdict"]],
+            ["allow", "wrap"],
+        )
+        (self.folder / "policy.cases.yaml").unlink()
+        (self.folder / "policy.yaml").write_text("policy: closed\n")
+        self.assertTrue(self.gateway.core.reload())
+        yield self.until(lambda: direct.is_lost and wrapped.is_lost)
+
+    @inlineCallbacks
+    def test_same_policy(self) -> Generator[Deferred[Any], Any, None]:
+        """A reload that changes nothing for a stream leaves it alone."""
+        yield self.up()
+        client = yield self.connect(PING)
+        yield self.until(lambda: client.got == PING)
+        self.assertTrue(self.gateway.core.reload())
+        client.transport.write(b"more")
+        yield self.until(lambda: client.got == PING + b"more")
+        self.assertFalse(client.is_lost)
+
+    @inlineCallbacks
+    def test_stricter_exit(self) -> Generator[Deferred[Any], Any, None]:
+        """The exit cuts a stream that its own new policy forbids."""
+        yield self.up()
+        client = yield self.connect(PING)
+        yield self.until(lambda: client.got == PING)
+        (self.folder / "exit-policy.yaml").write_text("policy: closed\n")
+        self.assertTrue(self.exit.core.reload())
+        yield self.until(lambda: client.is_lost)
+
+    @inlineCallbacks
+    def test_exit_gone(self) -> Generator[Deferred[Any], Any, None]:
+        """Without its exit, what must be wrapped goes nowhere, and the log says so."""
+        yield self.up()
+        yield self.exit.stop()
+        (tunnel,) = self.gateway.tunnels.values()
+        yield self.until(lambda: not tunnel.up)
+        client = yield self.connect(PING)
+        yield self.until(lambda: client.is_lost)
+        self.assertEqual((client.got, self.echo.made), (b"", []))
+        self.assertIn("not_carried", self.records()[-1])
+
+
+class RoutesTests(TestCase):
+    """Ways out are found by name, or not at all."""
+
+    def test_unknown(self) -> None:
+        """An unknown exit or relay cannot be carried to."""
+        routes = Routes(OneDoor(1), {}, {"edge": Endpoint.parse("192.0.2.1:1")})
+        self.assertEqual(routes.relay("edge"), Endpoint.parse("192.0.2.1:1"))
+        self.assertRaises(CarryError, routes.relay, "nonesuch")
+        self.assertRaises(CarryError, routes.carrier, "nonesuch")
+        self.assertRaises(CarryError, routes.carrier, "nearest")
+
+
+class RefusalTests(TestCase):
+    """What cannot work is refused before anything is opened."""
+
+    def test_no_listeners(self) -> None:
+        """A gateway without listeners is refused."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "g.yaml").write_text("policy: p.yaml\n")
+        error = self.assertRaises(
+            InputError, Gateway, reactor, config.load(folder / "g.yaml"), world()
+        )
+        self.assertIn('needs "listeners"', str(error))
+
+    def test_two_on_one_port(self) -> None:
+        """Two listeners on one port are refused."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        listener = '{kind: http-connect, address: "127.0.0.1:3128"}'
+        text = f"policy: p.yaml\nlisteners: [{listener}, {listener}]\n"
+        (folder / "g.yaml").write_text(text)
+        error = self.assertRaises(
+            InputError, Gateway, reactor, config.load(folder / "g.yaml"), world()
+        )
+        self.assertIn("another listener's already", str(error))
