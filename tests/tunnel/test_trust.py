@@ -181,14 +181,16 @@ class RecoveryTests(World):
         tunnel, said = self.tunnel(at)
         await until(lambda: tunnel.up, "up")
         ends: list[str] = []
-        flow = tunnel.open_udp(self.udp(UdpEcho()), ignore, ends.append)
-        await until(lambda: exit_.counters["sockets"] == 1, "the socket")
+        got: list[bytes] = []
+        flow = tunnel.open_udp(self.udp(UdpEcho()), got.append, ends.append)
+        flow.send(b"first words")
+        await until(lambda: got == [b"first words"], "the echo")
         flow.send(b"last words")
         await tunnel.stop()
         self.assertEqual(ends, ["the tunnel was stopped"])
         self.assertEqual(said[-1], (False, "exit us-east: stopped"))
         await until(lambda: exit_.counters["connections"] == 0, "the goodbye")
-        self.assertEqual(exit_.counters["datagrams_received"], 1)
+        self.assertEqual(exit_.counters["datagrams_received"], 2)
         self.assertEqual(tunnel.counters["attempts"], 1)
 
 
