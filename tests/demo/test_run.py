@@ -83,8 +83,9 @@ class DemoTests(TestCase):
 
 @rows(
     found={
-        "as it was found": (b"\x44\x33\x22\x11", b"..\x44\x33\x22\x11..", 1),
-        "in the other byte order": (b"\x44\x33\x22\x11", b"..\x11\x22\x33\x44..", 1),
+        "as it was found, again and again": (b"\x44\x33\x22\x11", b"..\x44\x33\x22\x11..", 2),
+        "in the other byte order": (b"\x44\x33\x22\x11", b"..\x11\x22\x33\x44..", 2),
+        "four octets once, as by chance": (b"\x44\x33\x22\x11", b"..\x44\x33\x22\x11", 0),
         "in hexadecimal": (b"\x44\x33\x22\x11", b"uid=44332211", 1),
         "in decimal": (b"\x44\x33\x22\x11", b"uid=287454020", 1),
         "not at all": (b"\x44\x33\x22\x11", b"nothing of the kind", 0),
@@ -96,7 +97,8 @@ class TapTests(SynchronousTestCase):
 
     def check_found(self, identifier: bytes, datagram: bytes, count: int) -> None:
         """The search can find, and can fail to find."""
-        self.assertEqual(found_in([identifier], [b"another", datagram]), count)
+        wire = [b"another", *[datagram] * max(count, 1)]
+        self.assertEqual(found_in([identifier], wire), count)
 
 
 class StandInTests(SynchronousTestCase):
