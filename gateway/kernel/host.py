@@ -1,0 +1,91 @@
+"""What a host lacks.  Owns: the sentences that say what router mode misses here, and how to get it.
+Knows: capabilities(7), /proc/sys/net.  Never: changing anything."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from gateway.errors import CarryError
+from gateway.kernel import iptables, nft
+
+_CAP_NET_ADMIN = 12
+_CAP_NET_RAW = 13
+_SYSCTL = Path("/proc/sys")
+_FORWARDING = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
+
+
+def has_capability(number: int, status: Path = Path("/proc/self/status")) -> bool:
+    """Say whether this process has a capability in effect."""
+    for line in status.read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> number & 1)
+    return False
+
+
+def missing(
+    clients: Iterable[str] = (), exits: Iterable[str] = (), *, sysctl: Path = _SYSCTL
+) -> list[str]:
+    """Say in sentences what this host lacks for router mode; []: nothing.
+
+    Args:    clients, exits: the interfaces that the configuration names.
+    """
+    found = list(_settings(tuple(clients), tuple(exits), sysctl))
+    if not has_capability(_CAP_NET_ADMIN):
+        found.append(
+            "this process may not change the network: run it as root, or give it CAP_NET_ADMIN "
+            "(AmbientCapabilities= in a systemd unit)"
+        )
+        return found
+    return [*found, *_kernel()]
+
+
+def _kernel() -> Iterator[str]:
+    path = "/usr/sbin:/sbin:/usr/bin:/bin"
+    if shutil.which("nft", path=path) is None and shutil.which("nft") is None:
+        yield "nft is not installed: install the package nftables, 1.0.6 or newer"
+        return
+    try:
+        queue, tproxy = nft.has_queue(), nft.has_tproxy()
+    except CarryError as error:
+        yield f"nft does not work: {error}"
+        return
+    if not queue and not iptables.has_target():
+        yield (
+            "no way to the queue: the kernel has neither nft's queue statement (CONFIG_NFT_QUEUE, "
+            "module nft_queue) nor the iptables target NFQUEUE (CONFIG_NETFILTER_XT_TARGET_NFQUEUE,"
+            " module xt_NFQUEUE, package iptables)"
+        )
+    if not tproxy:
+        yield (
+            "the kernel has no nft tproxy statement (CONFIG_NFT_TPROXY, module nft_tproxy): TCP "
+            "flows cannot be wrapped"
+        )
+
+
+def _settings(clients: tuple[str, ...], exits: tuple[str, ...], sysctl: Path) -> Iterator[str]:
+    for name in _FORWARDING:
+        value = _read(sysctl / name)
+        if value is None:
+            yield f"the kernel has no {name}: it does not speak that protocol"
+        elif value == "0":
+            yield f"forwarding is off: sysctl -w {name.replace('/', '.')}=1"
+    for one in (*clients, *exits):
+        # An interface that is not there has no settings; ".", in a name, is "/" in sysctl's own.
+        if _read(sysctl / f"net/ipv4/conf/{one}/rp_filter") is None:
+            yield f"there is no interface {one}"
+    for one in exits:
+        values = [_read(sysctl / f"net/ipv4/conf/{name}/rp_filter") for name in ("all", one)]
+        if max(int(value or 0) for value in values) == 1:
+            yield (
+                f"answers through {one} would be dropped by the strict reverse path filter: "
+                f"sysctl -w net.ipv4.conf.{one}.rp_filter=2"
+            )
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return None

@@ -1,0 +1,225 @@
+"""The queue's socket.  Owns: reading packets in bounded batches, sending verdicts in batches.
+Knows: NFQUEUE over netlink; Twisted's IReadDescriptor.  Never: what a verdict rests on.
+
+Nothing here opens: a queue that nobody reads, is full or answers late is a drop in the kernel."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from gateway.errors import CarryError, WireError
+from gateway.kernel import queue_messages as messages
+from gateway.kernel.queue_messages import Queued, Refused
+
+# linux/netlink.h; the socket module has only some of them.
+_NETLINK_NETFILTER = 12
+_SOL_NETLINK, _NETLINK_NO_ENOBUFS = 270, 5
+_SO_RCVBUFFORCE = 33
+# Attributes of a packet besides its octets: far below this.
+_OVERHEAD_LEN = 1024
+_COUNTERS = Path("/proc/self/net/netfilter/nfnetlink_queue")
+
+Judge = Callable[[Queued], int | None]
+"""Gives the answer: messages.DROP, or the mark with which the packet goes on; None: later, by
+QueueSocket.answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueLimits:
+    """Bounds of a queue."""
+
+    copied_len: int = 65_535
+    """Octets of a packet that are copied: all, for lengths are compared and payloads wrapped."""
+    max_packets: int = 16_384
+    """Packets that wait at most; more are dropped, and counted by the kernel."""
+    batch: int = 128
+    """Packets a turn of the reactor: other work waits no longer than their judgement takes."""
+    buffer_len: int = 16 << 20
+    """Octets of the socket's buffer."""
+
+
+@implementer(IReadDescriptor)
+class QueueSocket:
+    """One worker's queues, for a reactor's addReader."""
+
+    def __init__(
+        self, queues: Iterable[int], judge: Judge, limits: QueueLimits | None = None
+    ) -> None:
+        """Open the queues; the rules must be there already.
+
+        Raises:  CarryError: another process holds one, or this one may not.
+        """
+        self.counters: Counter[str] = Counter()
+        """Packets, verdicts and what went wrong, by name."""
+        self._limits = limits or QueueLimits()
+        self._judge = judge
+        self._heads = {queue: messages.verdict_head(queue) for queue in queues}
+        self._buffer = bytearray(self._limits.copied_len + _OVERHEAD_LEN)
+        self._verdicts: list[bytes] = []
+        self._is_reading = False
+        try:
+            self._socket = self._open()
+        except OSError as error:
+            raise CarryError("nfqueue", f"no netlink socket: {error.strerror}") from error
+        try:
+            for queue in self._heads:
+                self._bind(queue)
+        except BaseException:
+            self._socket.close()
+            raise
+        self._socket.setblocking(False)
+
+    def fileno(self) -> int:
+        """IFileDescriptor API."""
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        """ILoggingContext API."""
+        return "nfqueue"
+
+    def connectionLost(self, reason: Failure) -> None:
+        """IFileDescriptor API."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the queues: what waits in them is dropped.  May be called twice."""
+        self._socket.close()
+
+    def doRead(self) -> None:
+        """IReadDescriptor API: judge what waits, at most one batch."""
+        self._is_reading = True
+        try:
+            for _ in range(self._limits.batch):
+                try:
+                    length = self._socket.recv_into(self._buffer)
+                except BlockingIOError:
+                    break
+                except OSError as error:
+                    self.counters[f"read {errno.errorcode.get(error.errno or 0, '?')}"] += 1
+                    break
+                self._read(length)
+        finally:
+            self._is_reading = False
+            self._send()
+
+    def answer(self, queue: int, number: int, answer: int) -> None:
+        """Give the verdict on a packet that was held."""
+        self._verdicts.append(messages.verdict(self._heads[queue], number, answer))
+        if not self._is_reading:
+            self._send()
+
+    def _read(self, length: int) -> None:
+        try:
+            queued = messages.read(self._buffer, length)
+        except WireError:
+            self.counters["malformed"] += 1
+            return
+        if isinstance(queued, Queued):
+            answer = self._judge(queued)
+            self.counters["packets"] += 1
+            if answer is not None:
+                head = self._heads[queued.queue]
+                self._verdicts.append(messages.verdict(head, queued.number, answer))
+        elif isinstance(queued, Refused):
+            # ENOENT: the packet is gone, with its interface or its queue.
+            self.counters[f"refused {errno.errorcode.get(queued.errno, '?')}"] += 1
+
+    def _send(self) -> None:
+        if not self._verdicts:
+            return
+        octets, count = b"".join(self._verdicts), len(self._verdicts)
+        self._verdicts.clear()
+        try:
+            self._socket.send(octets)
+            self.counters["verdicts"] += count
+        except OSError as error:
+            # The packets stay unanswered, so they do not pass.
+            self.counters[f"send {errno.errorcode.get(error.errno or 0, '?')}"] += count
+
+    def _open(self) -> socket.socket:
+        opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+        try:
+            opened.bind((0, 0))
+            opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, self._limits.buffer_len)
+            # A full buffer drops packets, which the kernel counts; it need not say so by an error.
+            opened.setsockopt(_SOL_NETLINK, _NETLINK_NO_ENOBUFS, 1)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+    def _bind(self, queue: int) -> None:
+        self._socket.settimeout(5.0)
+        for octets in messages.bind(queue, self._limits.copied_len, self._limits.max_packets):
+            self._socket.send(octets)
+            self._acknowledged(queue)
+
+    def _acknowledged(self, queue: int) -> None:
+        """Wait for the kernel's answer to a setting; a packet that comes before it is dropped."""
+        while True:
+            try:
+                got = messages.read(self._buffer, self._socket.recv_into(self._buffer))
+            except TimeoutError:
+                raise CarryError(f"queue {queue}", "the kernel gives no answer") from None
+            if isinstance(got, Refused):
+                raise CarryError(f"queue {queue}", _reason(got.errno))
+            if got is None:
+                return
+            self._socket.send(messages.verdict(self._heads[got.queue], got.number, messages.DROP))
+
+
+def _reason(number: int) -> str:
+    if number == errno.EPERM:
+        # The kernel says so too where the queue is another process's.
+        return "may not be opened: another process holds it, or CAP_NET_ADMIN is missing"
+    if number == errno.EBUSY:
+        return "another process holds it"
+    return os.strerror(number)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """What the kernel counts for one queue."""
+
+    queue: int
+    waiting: int
+    dropped_full: int
+    """Packets that found the queue full."""
+    dropped_unread: int
+    """Packets that found the socket's buffer full."""
+    seen: int
+    """Packets that were given a number."""
+
+
+def states(text: str) -> tuple[QueueState, ...]:
+    """Read the kernel's table of queues.
+
+    Raises:  WireError: a line that is not of nine numbers.
+    """
+    found = []
+    for line in text.splitlines():
+        try:
+            numbers = [int(word) for word in line.split()]
+            queue, _, waiting, _, _, full, unread, seen, _ = numbers
+        except ValueError:
+            raise WireError("nfnetlink_queue", 0, "nine numbers a line") from None
+        found.append(QueueState(queue, waiting, full, unread, seen))
+    return tuple(found)
+
+
+def kernel_states(path: Path = _COUNTERS) -> tuple[QueueState, ...]:
+    """Read what the kernel counts for the queues of this network namespace; () without any."""
+    try:
+        return states(path.read_text())
+    except FileNotFoundError:
+        return ()

@@ -1,0 +1,111 @@
+"""A table as the kernel has it.  Owns: reading its chains and rules, and what they hash to.
+Knows: linux/netfilter/nf_tables.h.  Never: elements of sets, which may be 300,000: nft itself reads
+them all to list a single rule, which takes it seven seconds."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import socket
+from collections.abc import Iterator
+
+from gateway.errors import CarryError, WireError
+from gateway.kernel.netlink import (
+    ACK,
+    ERROR,
+    GENERIC,
+    REQUEST,
+    attribute,
+    attributes,
+    error_of,
+    message,
+    messages,
+)
+
+_NETLINK_NETFILTER = 12
+_INET = 1  # NFPROTO_INET
+_DUMP = 0x300
+_DONE = 3
+# NFNL_SUBSYS_NFTABLES; enum nf_tables_msg_types.
+_GET_TABLE, _GET_CHAIN, _GET_RULE = 10 << 8 | 1, 10 << 8 | 4, 10 << 8 | 7
+# enum nft_table_attributes, nft_chain_attributes, nft_rule_attributes, nft_expr_attributes.
+_TABLE_NAME = 1
+_CHAIN_TABLE, _CHAIN_SAID = 1, (3, 4, 5, 7)  # name, hook, policy, type
+_RULE_TABLE, _RULE_CHAIN, _RULE_EXPRESSIONS, _RULE_USERDATA = 1, 2, 4, 7
+_EXPRESSION_NAME, _EXPRESSION_DATA = 1, 2
+
+
+def has_table(name: str) -> bool:
+    """Say whether there is a table of a name.
+
+    Raises:  CarryError: the kernel does not say.
+    """
+    return next(_ask(_GET_TABLE, ACK, attribute(_TABLE_NAME, _text(name))), None) is not None
+
+
+def comments(name: str, chain: str) -> bytes:
+    """Give the comments of a chain's rules, as the kernel keeps them; b"" if there are none.
+
+    Raises:  CarryError: the kernel does not say.
+    """
+    wanted = _text(chain)
+    found = (rule for rule in _rules(name) if rule.get(_RULE_CHAIN) == wanted)
+    return b"".join(rule.get(_RULE_USERDATA, b"") for rule in found)
+
+
+def fingerprint(name: str) -> str:
+    """Hash a table's chains and rules, without counts and handles.
+
+    Raises:  CarryError: the kernel does not say.
+    """
+    said = hashlib.sha256()
+    for chain in _ask(_GET_CHAIN, _DUMP, b""):
+        if chain.get(_CHAIN_TABLE) == _text(name):
+            said.update(repr([chain.get(kind) for kind in _CHAIN_SAID]).encode())
+    for rule in _rules(name):
+        expressions = list(_expressions(rule.get(_RULE_EXPRESSIONS, b"")))
+        said.update(repr((rule.get(_RULE_CHAIN), expressions)).encode())
+    return said.hexdigest()
+
+
+def _rules(name: str) -> Iterator[dict[int, bytes]]:
+    for rule in _ask(_GET_RULE, _DUMP, attribute(_RULE_TABLE, _text(name))):
+        if rule.get(_RULE_TABLE) == _text(name):
+            yield rule
+
+
+def _expressions(octets: bytes) -> Iterator[tuple[bytes, bytes]]:
+    for _, element in attributes(octets):
+        parts = dict(attributes(element))
+        name = parts.get(_EXPRESSION_NAME, b"")
+        yield name, b"" if name == b"counter\0" else parts.get(_EXPRESSION_DATA, b"")
+
+
+def _text(name: str) -> bytes:
+    return name.encode() + b"\0"
+
+
+def _ask(kind: int, flags: int, wanted: bytes) -> Iterator[dict[int, bytes]]:
+    """Ask, and give the attributes of each answer; nothing, if there is no such table."""
+    request = message(kind, REQUEST | flags, 1, GENERIC.pack(_INET, 0, 0) + wanted)
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as door:
+            door.settimeout(10.0)
+            door.send(request)
+            while True:
+                for one in messages(door.recv(1 << 20)):
+                    if one.kind == ERROR:
+                        _refused(error_of(one.body))
+                    if one.kind in (ERROR, _DONE):
+                        return
+                    yield dict(attributes(one.body, GENERIC.size))
+    except OSError as error:
+        raise CarryError("nftables", error.strerror or "the kernel gives no answer") from error
+    except WireError as error:
+        raise CarryError("nftables", str(error)) from error
+
+
+def _refused(number: int) -> None:
+    if number not in (0, errno.ENOENT):
+        raise CarryError("nftables", os.strerror(number))

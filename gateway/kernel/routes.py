@@ -1,0 +1,157 @@
+"""Rules and routes for marks.  Owns: which marks are looked up in which routing tables, and those.
+Knows: ip-rule(8), pyroute2.  Never: nft.  Its calls block: they belong in a thread."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pyroute2 import IPRoute  # type: ignore[import-untyped]  # pyroute2 ships no types
+from pyroute2.netlink.exceptions import (  # type: ignore[import-untyped]  # likewise
+    NetlinkError,
+)
+
+from gateway.errors import CarryError
+from gateway.kernel.marks import TARGET_MASK, mark
+from gateway.kernel.router import Router
+
+FIRST_TABLE = 870_000
+"""Our routing tables' numbers begin here; a target's is this and its number."""
+PRIORITY = 8_700
+"""Of our rules: before main (32766), after local (0); whatever else has it is not ours."""
+_PROTOCOL = 187
+# Of the route that a table ends with: what an exit's interface does not take goes nowhere.
+_LAST_METRIC = 4_278_198_272
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Way:
+    """Where packets of one target are looked up."""
+
+    target: int
+    interface: str
+    """Their way out; "lo": they are delivered here (TPROXY)."""
+
+    @property
+    def table(self) -> int:
+        """The routing table."""
+        return FIRST_TABLE + self.target
+
+    @property
+    def is_local(self) -> bool:
+        """Are they for a local socket?"""
+        return self.interface == "lo"
+
+
+def desired(router: Router) -> tuple[Way, ...]:
+    """Give the ways that a desired state needs."""
+    ways = [Way(one.target, one.interface) for one in router.exits]
+    if router.proxy is not None:
+        ways.append(Way(router.proxy.target, "lo"))
+    return tuple(ways)
+
+
+def apply(ways: Iterable[Way]) -> None:
+    """Lay these ways for both families, and take away ours that are not among them.
+
+    Raises:  CarryError: an interface is not there, or the kernel refuses.
+    """
+    wanted = tuple(ways)
+    with _opened() as ipr:
+        try:
+            tables = {way.table for way in wanted}
+            for family in _FAMILIES:
+                for table in _tables(ipr, family) - tables:
+                    _remove(ipr, family, table)
+                for way in wanted:
+                    _lay(ipr, family, way)
+        except NetlinkError as error:
+            raise CarryError("routes", str(error)) from error
+
+
+def remove() -> bool:
+    """Take away all ways of ours; False if there were none.
+
+    Raises:  CarryError: the kernel refuses.
+    """
+    found = False
+    with _opened() as ipr:
+        try:
+            for family in _FAMILIES:
+                for table in _tables(ipr, family):
+                    _remove(ipr, family, table)
+                    found = True
+        except NetlinkError as error:
+            raise CarryError("routes", str(error)) from error
+    return found
+
+
+def listed() -> dict[int, frozenset[int]]:
+    """Give the targets that have a rule of ours, by family."""
+    with _opened() as ipr:
+        return {
+            family: frozenset(table - FIRST_TABLE for table in _ruled(ipr, family))
+            for family in _FAMILIES
+        }
+
+
+def _opened() -> Any:
+    return IPRoute()
+
+
+def _lay(ipr: Any, family: int, way: Way) -> None:
+    found = ipr.link_lookup(ifname=way.interface)
+    if not found:
+        raise CarryError(way.interface, "there is no such interface")
+    common = {"family": family, "table": way.table, "proto": _PROTOCOL, "dst": "default"}
+    if way.is_local:
+        ipr.route("replace", **common, oif=found[0], type="local", scope=254)
+    else:
+        # The last resort first: at no moment does a packet find the table empty and go on to main.
+        ipr.route("replace", **common, type="unreachable", priority=_LAST_METRIC)
+        ipr.route("replace", **common, oif=found[0], priority=1)
+    if way.table not in _ruled(ipr, family):
+        ipr.rule("add", **_rule(family, way.table))
+
+
+def _remove(ipr: Any, family: int, table: int) -> None:
+    if table in _ruled(ipr, family):
+        ipr.rule("del", **_rule(family, table))
+    ipr.flush_routes(family=family, table=table)
+
+
+def _rule(family: int, table: int) -> dict[str, object]:
+    return {
+        "family": family,
+        "priority": PRIORITY,
+        "table": table,
+        "fwmark": mark(0, table - FIRST_TABLE),
+        "fwmask": TARGET_MASK,
+    }
+
+
+def _tables(ipr: Any, family: int) -> set[int]:
+    """Give the tables of ours that there is anything in, or a rule for."""
+    routed = {
+        table
+        for route in ipr.get_routes(family=family)
+        if (table := route.get_attr("RTA_TABLE")) is not None and _is_ours(table)
+    }
+    return routed | _ruled(ipr, family)
+
+
+def _ruled(ipr: Any, family: int) -> set[int]:
+    return {
+        table
+        for rule in ipr.get_rules(family=family)
+        if (table := rule.get_attr("FRA_TABLE")) is not None
+        and _is_ours(table)
+        and rule.get_attr("FRA_PRIORITY") == PRIORITY
+    }
+
+
+def _is_ours(table: int) -> bool:
+    return FIRST_TABLE < table <= FIRST_TABLE + 255

@@ -1,0 +1,106 @@
+"""Signatures as nft rules.  Owns: wire's table → raw payload matches, the looks (one bit a kind).
+Knows: nft's raw payload expression (@th,BIT,BITS).  Never: what a signature is a sign of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from gateway.kernel.marks import CONTENT, JUDGE, LOOKS
+from gateway.kernel.table import Chain
+from gateway.model import Transport
+from gateway.wire import Condition, Signature
+
+# A UDP header's octets; @th begins with it.
+_UDP_HEADER_LEN = 8
+# nft 1.0.6 loads at most this many octets in one raw expression that it can also compare.
+_MAX_OCTETS = 8
+
+
+def chains(signatures: Iterable[Signature]) -> tuple[Chain, ...]:
+    """Give the chain "signatures", which marks a UDP datagram that a signature asks for, and the
+    chains that it goes on to: one for each value of the first octet's two highest bits, so that
+    media is compared with what media could be mistaken for, and with nothing else (RFC 7983).
+    """
+    udp = tuple(one for one in signatures if one.transport is Transport.UDP)
+    parts, ways = [], []
+    for bits in range(4):
+        first = bits << 6
+        possible = [one for one in udp if _may_begin(one, first)]
+        parts.append(Chain(f"signatures_{bits}", tuple(_rules(possible, udp))))
+        ways.append(f"@th,{8 * _UDP_HEADER_LEN},8 and 0xc0 == {first:#04x} goto signatures_{bits}")
+    return *parts, Chain("signatures", tuple(ways))
+
+
+def _may_begin(signature: Signature, first: int) -> bool:
+    mask, value = (number & 0xC0 for number in _fold(signature))
+    return first & mask == value
+
+
+def _rules(possible: list[Signature], udp: tuple[Signature, ...]) -> Iterator[str]:
+    """Write one rule a signature; the first that fits returns.
+
+    Those that every datagram is judged for come first, so a datagram that is of two kinds is judged
+    rather once too often.  One whose kind is judged once a flow asks only while the flow's
+    conntrack mark lacks the kind's look; kinds that have no bit left ask always.
+    """
+    looks = dict(zip((one.name for one in udp if not one.carries_identifiers), LOOKS, strict=False))
+    for one in _distinct([one for one in possible if one.name not in looks]):
+        yield f"{_match(one)} {_asks(0)}"
+    for one in possible:
+        if look := looks.get(one.name):
+            yield f"{_match(one)} ct mark and {look:#x} == 0 {_asks(look)}"
+
+
+def _asks(look: int) -> str:
+    return f"meta mark set meta mark or {JUDGE | CONTENT | look:#x} return"
+
+
+def _distinct(signatures: list[Signature]) -> list[Signature]:
+    """Leave out what another signature of the list says already."""
+    folded = [_fold(one) for one in signatures]
+    kept = []
+    for at, one in enumerate(signatures):
+        others = (
+            other
+            for number, other in enumerate(folded)
+            if number < at or (number > at and other != folded[at])
+        )
+        if not any(_covers(other, folded[at]) for other in others):
+            kept.append(one)
+    return kept
+
+
+def _fold(signature: Signature) -> tuple[int, int]:
+    """Give a mask and a value of which bit 0 of the payload is the lowest bits' octet."""
+    mask = value = 0
+    for condition in signature.conditions:
+        shift = 8 * condition.offset
+        mask |= int.from_bytes(condition.mask, "little") << shift
+        value |= int.from_bytes(condition.value, "little") << shift
+    return mask, value
+
+
+def _covers(wide: tuple[int, int], narrow: tuple[int, int]) -> bool:
+    """Say whether all that fits `narrow` fits `wide`."""
+    return wide[0] & narrow[0] == wide[0] and narrow[1] & wide[0] == wide[1]
+
+
+def _match(signature: Signature) -> str:
+    return " ".join(
+        _compare(part) for condition in signature.conditions for part in _parts(condition)
+    )
+
+
+def _parts(condition: Condition) -> Iterable[Condition]:
+    for at in range(0, len(condition.value), _MAX_OCTETS):
+        end = at + _MAX_OCTETS
+        yield Condition(condition.offset + at, condition.mask[at:end], condition.value[at:end])
+
+
+def _compare(condition: Condition) -> str:
+    """Write one comparison.  A datagram that is too short for it does not fit (nft breaks off)."""
+    bit = 8 * (_UDP_HEADER_LEN + condition.offset)
+    raw = f"@th,{bit},{8 * len(condition.value)}"
+    if any(octet != 0xFF for octet in condition.mask):
+        raw += f" and 0x{condition.mask.hex()}"
+    return f"{raw} == 0x{condition.value.hex()}"

@@ -1,0 +1,332 @@
+"""The judge turns verdicts into answers that the kernel carries out; in doubt it blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway.kernel import marks
+from gateway.kernel.first_octets import FirstOctetsLimits
+from gateway.kernel.judge import Hands, Judge, Target
+from gateway.kernel.marks import (
+    ANSWER,
+    BLOCK,
+    BLOCK_PLACE,
+    CONTENT,
+    DIRECT,
+    EARLIER,
+    JUDGE,
+    PROVISIONAL,
+    mark,
+)
+from gateway.kernel.queue_messages import DROP, Queued
+from gateway.model import Action, FlowKey, Verdict
+from tests.kernel.test_datagram import tcp, udp, v4, v6
+from tests.support.rows import rows
+
+ALLOW = Verdict(Action.ALLOW, "r", "")
+BLOCKED = Verdict(Action.BLOCK, "r", "")
+RELAY = Verdict(Action.REROUTE, "r", "", "relay")
+FAR = Verdict(Action.REROUTE, "r", "", "masque-exit")
+WRAP = Verdict(Action.WRAP, "r", "", "nearest")
+OPEN = Verdict(Action.BLOCK, "r", "", settled=False)
+SYN, PSH = 0x02, 0x18
+
+_E = 7
+
+
+def answer(target: int = DIRECT, flags: int = 0, epoch: int = _E) -> int:
+    """Give the mark of an answer."""
+    return mark(epoch, target, flags | ANSWER)
+
+
+_ALLOWED, _RELAYED = answer(), answer(1)
+_BLOCKED, _PLACE = answer(BLOCK), answer(BLOCK_PLACE)
+
+
+@dataclass
+class FakeGate:
+    """Answers what it is told to."""
+
+    verdict: Verdict = ALLOW
+    later: Verdict = ALLOW
+    action: Action = Action.BLOCK
+    enough: int = 4
+    asked: list[bytes | None] = field(default_factory=list)
+
+    def judge(self, key: FlowKey, payload: bytes | None, names: tuple[str, ...] = ()) -> Verdict:
+        """Gate API."""
+        self.asked.append(payload)
+        is_stream = key.transport == "tcp" and payload is not None
+        return self.later if is_stream else self.verdict
+
+    def wants_more(self, first: bytes) -> bool:
+        """Gate API."""
+        return len(first) < self.enough
+
+    def judge_address(self, client: bytes, destination: bytes) -> Action:
+        """Gate API."""
+        return self.action
+
+
+class JudgeCase(SynchronousTestCase):
+    """A judge with fakes around it."""
+
+    def setUp(self) -> None:
+        """Make one without a local proxy."""
+        self.gate, self.clock = FakeGate(), Clock()
+        self.carried: list[bytes] = []
+        self.forgotten: list[FlowKey] = []
+        self.answers: list[tuple[int, int]] = []
+        self.judge = self.make(None)
+
+    def make(self, proxy: int | None, limits: FirstOctetsLimits | None = None) -> Judge:
+        """Make a judge."""
+        hands = Hands(
+            carry=lambda key, payload, verdict: self.carried.append(payload),
+            forget=self.forgotten.append,
+            answer=lambda queue, number, given: self.answers.append((number, given)),
+        )
+        targets = {"relay": Target(1), "only4": Target(2, frozenset({4}))}
+        return Judge(
+            self.gate, hands, self.clock.seconds, epoch=_E, targets=targets, proxy=proxy,
+            limits=limits,
+        )  # fmt: skip
+
+    def ask(self, octets: bytes, asked: int = JUDGE, number: int = 1) -> int | None:
+        """Have one packet judged."""
+        return self.judge.judge(Queued(7, number, octets, asked, 3, False))
+
+
+_NEW = JUDGE
+_KNOWN = mark(_E, 0, JUDGE)
+_CONTENT = mark(_E, 0, JUDGE | CONTENT)
+_EARLIER = mark(0, 0, JUDGE | EARLIER)
+_WAS_RELAY = mark(0, 1, JUDGE | EARLIER)
+
+
+@rows(
+    datagrams={
+        "new, allowed": (_NEW, ALLOW, _ALLOWED, ""),
+        "new, blocked": (_NEW, BLOCKED, _BLOCKED, ""),
+        "new, to a relay": (_NEW, RELAY, _RELAYED, ""),
+        "new, wrapped": (_NEW, WRAP, DROP, "carried"),
+        "new, to an exit by tunnel": (_NEW, FAR, DROP, "carried"),
+        "sampled, as before": (_KNOWN, ALLOW, _ALLOWED, ""),
+        "sampled, now blocked": (_KNOWN, BLOCKED, _BLOCKED, ""),
+        "sampled, now elsewhere": (_KNOWN, RELAY, DROP, "forgotten"),
+        "its content allowed": (_CONTENT, ALLOW, _ALLOWED, ""),
+        "its content blocked": (_CONTENT, BLOCKED, DROP, ""),
+        "its content wrapped": (_CONTENT, WRAP, DROP, "carried"),
+        "its content to a relay": (_CONTENT, RELAY, DROP, "carried"),
+        "an earlier epoch's, as before": (_EARLIER, ALLOW, _ALLOWED, ""),
+        "an earlier epoch's, now blocked": (_EARLIER, BLOCKED, _BLOCKED, ""),
+        "an earlier epoch's, now to a relay": (_EARLIER, RELAY, DROP, "forgotten"),
+        "an earlier epoch's, no more to a relay": (_WAS_RELAY, ALLOW, DROP, "forgotten"),
+        "an earlier epoch's, to its relay": (_WAS_RELAY, RELAY, _RELAYED, ""),
+        "an earlier epoch's, now wrapped": (_WAS_RELAY, WRAP, DROP, "carried"),
+        "new, and content": (JUDGE | CONTENT, BLOCKED, _BLOCKED, ""),
+    },
+)
+class DatagramTests(JudgeCase):
+    """UDP and what has no ports."""
+
+    def check_datagrams(self, asked: int, verdict: Verdict, expected: int, what: str) -> None:
+        """Each verdict on each kind of question has one answer"""
+        self.gate.verdict = verdict
+        for packet in (v4(udp(b"abc"), 17), v6(udp(b"abc"), 17)):
+            self.assertEqual(self.ask(packet, asked), expected)
+        self.assertEqual(self.carried, [b"abc"] * 2 if what == "carried" else [])
+        self.assertEqual(len(self.forgotten), 2 if what == "forgotten" else 0)
+
+    def test_family(self) -> None:
+        """What a relay has no address for is blocked."""
+        self.gate.verdict = Verdict(Action.REROUTE, "r", "", "only4")
+        self.assertEqual(self.ask(v4(udp(b""), 17)), answer(2))
+        self.assertEqual(self.ask(v6(udp(b""), 17)), _BLOCKED)
+
+    def test_others(self) -> None:
+        """Others' bits and the looks stay in the mark."""
+        kept = 0x00005A40
+        for verdict, expected in ((ALLOW, _ALLOWED), (BLOCKED, _BLOCKED), (RELAY, _RELAYED)):
+            self.gate.verdict = verdict
+            self.assertEqual(self.ask(v4(udp(b""), 17), JUDGE | kept), expected | kept)
+
+    def test_by_address(self) -> None:
+        """ICMP, fragments and other protocols pass only where the address alone allows it."""
+        for packet in (v4(bytes(8), 1), v6(bytes(8), 58), v4(b"abc", 17, fragment=5)):
+            self.gate.action = Action.BLOCK
+            self.assertEqual(self.ask(packet), _BLOCKED)
+            self.gate.action = Action.REROUTE
+            self.assertEqual(self.ask(packet), _BLOCKED)
+            self.gate.action = Action.ALLOW
+            self.assertEqual(self.ask(packet), _ALLOWED)
+        self.assertEqual(self.gate.asked, [])
+
+    def test_malformed(self) -> None:
+        """What cannot be read is dropped and counted."""
+        self.assertEqual(self.ask(b"\x45"), DROP)
+        self.assertEqual(self.judge.judge(Queued(7, 1, v4(udp(b"a"), 17)[:-1], 1, 0, True)), DROP)
+        self.assertEqual(self.judge.counters, {"malformed": 1, "cut": 1})
+
+    def test_adopt(self) -> None:
+        """After a change the answers bear the new epoch, and a mark of the old one is earlier."""
+        self.judge.adopt(8)
+        self.assertEqual(self.ask(v4(udp(b""), 17)), answer(epoch=8))
+
+    @settings(deadline=None, max_examples=300)
+    @given(
+        st.binary(max_size=80), st.sampled_from([b"", b"\x45", b"\x60"]), st.integers(0, 2**32 - 1)
+    )
+    def test_anything(self, octets: bytes, start: bytes, asked: int) -> None:
+        """Whatever comes, there is an answer, and no answer still asks."""
+        self.gate.verdict = BLOCKED
+        got = self.ask(start + octets, asked)
+        assert got is not None
+        if got != DROP:
+            self.assertFalse(got & JUDGE)
+            self.assertIn(marks.target_of(got), (BLOCK, BLOCK_PLACE))
+
+
+@rows(
+    settled={
+        "allowed": (_NEW, ALLOW, None, _ALLOWED),
+        "blocked": (_NEW, BLOCKED, None, _PLACE),
+        "to a relay": (_NEW, RELAY, None, _RELAYED),
+        "wrapped, without a proxy": (_NEW, WRAP, None, _PLACE),
+        "wrapped": (_NEW, WRAP, 3, answer(3)),
+        "to an exit by tunnel": (_NEW, FAR, 3, answer(3)),
+        "an earlier epoch's, as before": (_EARLIER, ALLOW, 3, _ALLOWED),
+        "an earlier epoch's, now blocked": (_EARLIER, BLOCKED, 3, _PLACE),
+        "an earlier epoch's, now elsewhere": (_EARLIER, RELAY, 3, _BLOCKED),
+        "an earlier epoch's, now wrapped": (_EARLIER, WRAP, 3, _BLOCKED),
+        "with the proxy already": (mark(0, 3, JUDGE | EARLIER), ALLOW, 3, answer(3)),
+        "with the proxy, now blocked": (mark(0, 3, JUDGE | EARLIER), BLOCKED, 3, _PLACE),
+    },
+    unsettled={
+        "new, with a proxy": (_NEW, SYN, b"", 3, answer(3)),
+        "new, without": (_NEW, SYN, b"", None, answer(flags=PROVISIONAL)),
+        "in midstream": (_NEW, PSH, b"abc", None, _BLOCKED),
+        "in midstream, with a proxy": (_NEW, PSH, b"abc", 3, _BLOCKED),
+        "an answer to a SYN": (_NEW, 0x12, b"", None, _BLOCKED),
+        "data in a SYN": (_NEW, SYN, b"abc", None, DROP),
+        "sampled": (_KNOWN, PSH, b"abc", None, _ALLOWED),
+        "an earlier epoch's": (_EARLIER, PSH, b"abc", None, _BLOCKED),
+        "an earlier epoch's, with the proxy": (mark(0, 3, 5), PSH, b"abc", 3, answer(3)),
+    },
+)
+class StreamTests(JudgeCase):
+    """TCP."""
+
+    def check_settled(self, asked: int, verdict: Verdict, proxy: int | None, expected: int) -> None:
+        """Where the address decides, the SYN is answered for good"""
+        self.gate.verdict, self.judge = verdict, self.make(proxy)
+        self.assertEqual(self.ask(v4(tcp(b"", SYN), 6), asked), expected)
+
+    def check_unsettled(
+        self, asked: int, flags: int, payload: bytes, proxy: int | None, expected: int
+    ) -> None:
+        """Where the first octets decide, they are awaited, or there is no way"""
+        self.gate.verdict, self.judge = OPEN, self.make(proxy)
+        self.assertEqual(self.ask(v4(tcp(payload, flags), 6), asked), expected)
+
+    def begin(self, sequence: int = 999) -> None:
+        """Let a flow's SYN and its handshake's end pass."""
+        self.gate.verdict = OPEN
+        passing = answer(flags=PROVISIONAL)
+        self.assertEqual(self.ask(v4(tcp(b"", SYN, sequence), 6)), passing)
+        self.assertEqual(self.ask(v4(tcp(b"", 0x10, sequence + 1), 6)), passing)
+
+    def say(self, payload: bytes, at: int, number: int) -> int | None:
+        """Send octets at an offset of the stream."""
+        return self.ask(v4(tcp(payload, PSH, (1000 + at) % 2**32), 6), JUDGE, number)
+
+    def test_one_segment(self) -> None:
+        """First octets in one segment decide at once."""
+        self.begin()
+        self.assertEqual(self.say(b"good day", 0, 5), _ALLOWED)
+        self.assertEqual((self.answers, self.gate.asked[-1]), ([], b"good day"))
+
+    def test_segments(self) -> None:
+        """First octets in several segments, in any order, are held until they decide."""
+        self.begin()
+        self.assertIsNone(self.say(b"od", 2, 5))
+        self.assertIsNone(self.say(b"g", 0, 6))
+        self.assertEqual(self.say(b"o", 1, 7), _ALLOWED)
+        self.assertEqual(self.answers, [(5, _ALLOWED), (6, _ALLOWED)])
+        self.assertEqual(self.gate.asked[-1], b"good")
+
+    def test_forbidden(self) -> None:
+        """If they forbid the flow, or want it elsewhere, all that was held is blocked."""
+        for later in (BLOCKED, RELAY, WRAP):
+            self.answers.clear()
+            self.gate.later = later
+            self.begin()
+            self.assertIsNone(self.say(b"ev", 0, 5))
+            self.assertEqual(self.say(b"il", 2, 6), _BLOCKED)
+            self.assertEqual(self.answers, [(5, _BLOCKED)])
+
+    def test_too_many_packets(self) -> None:
+        """Undetermined at the bound is blocked; the gate is not asked with half of it."""
+        self.judge = self.make(None, FirstOctetsLimits(packets=2))
+        self.gate.enough = 1000
+        self.begin()
+        self.assertIsNone(self.say(b"a", 0, 5))
+        self.assertIsNone(self.say(b"b", 1, 6))
+        self.assertEqual(self.say(b"c", 2, 7), _BLOCKED)
+        self.assertEqual(self.answers, [(5, _BLOCKED), (6, _BLOCKED)])
+        self.assertEqual(self.judge.counters["first octets undetermined"], 1)
+
+    def test_too_many_octets(self) -> None:
+        """Octets have a bound too."""
+        self.judge = self.make(None, FirstOctetsLimits(octets=8))
+        self.gate.enough = 1000
+        self.begin()
+        self.assertIsNone(self.say(b"1234567", 0, 5))
+        self.assertEqual(self.say(b"8", 7, 6), _BLOCKED)
+
+    def test_conflict(self) -> None:
+        """Octets that are sent twice and differ block the flow."""
+        self.begin()
+        self.assertIsNone(self.say(b"go", 0, 5))
+        self.assertEqual(self.say(b"eood", 0, 6), _BLOCKED)
+
+    def test_too_late(self) -> None:
+        """What says too little for too long is blocked."""
+        self.begin()
+        self.assertIsNone(self.say(b"go", 0, 5))
+        self.clock.advance(9.9)
+        self.judge.expire()
+        self.assertEqual(self.answers, [])
+        self.clock.advance(0.1)
+        self.judge.expire()
+        self.assertEqual(self.answers, [(5, _BLOCKED)])
+        self.assertEqual(self.say(b"od", 2, 6), _BLOCKED)
+
+    def test_reload(self) -> None:
+        """A flow that is awaited when the epoch changes is decided in the new one."""
+        self.begin()
+        self.assertIsNone(self.say(b"go", 0, 5))
+        self.judge.adopt(8)
+        self.assertEqual(self.say(b"od", 2, 6), answer(epoch=8))
+        self.assertEqual(self.answers, [(5, answer(epoch=8))])
+
+    def test_another_syn(self) -> None:
+        """A SYN with another number begins anew; what was held is blocked."""
+        self.begin()
+        self.assertIsNone(self.say(b"go", 0, 5))
+        self.begin(5000)
+        self.assertEqual(self.answers, [(5, _BLOCKED)])
+        self.assertEqual(self.ask(v4(tcp(b"good", PSH, 5001), 6)), _ALLOWED)
+
+    def test_too_many_flows(self) -> None:
+        """Above the bound of flows the oldest is given up."""
+        self.judge = self.make(None, FirstOctetsLimits(flows=1))
+        self.begin()
+        self.assertIsNone(self.say(b"go", 0, 5))
+        self.ask(v6(tcp(b"", SYN), 6))
+        self.assertEqual(self.answers, [(5, _BLOCKED)])

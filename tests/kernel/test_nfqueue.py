@@ -1,0 +1,127 @@
+"""The queue's messages and the kernel's counts."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway.errors import WireError
+from gateway.kernel import netlink
+from gateway.kernel import queue_messages as messages
+from gateway.kernel.netlink import attribute
+from gateway.kernel.nfqueue import QueueState, kernel_states, states
+from gateway.kernel.queue_messages import DROP, Queued, Refused
+
+
+def packet(number: int | None, *more: bytes, queue: int = 7) -> bytes:
+    """Make what the kernel sends for one packet."""
+    body = struct.pack("!BBH", 2, 0, queue)
+    if number is not None:
+        body += attribute(1, struct.pack("!IHB", number, 0x0800, 0))
+    return netlink.message(3 << 8, 0, 0, body + b"".join(more))
+
+
+class QueueMessageTests(SynchronousTestCase):
+    """read, verdict, bind."""
+
+    def test_packet(self) -> None:
+        """A packet comes with its queue, number, octets, mark and interface."""
+        octets = packet(
+            9,
+            attribute(3, struct.pack("!I", 0x01020304)),
+            attribute(4, struct.pack("!I", 5)),
+            attribute(99, b"unknown"),
+            attribute(10, b"the packet"),
+        )
+        self.assertEqual(
+            messages.read(octets, len(octets)), Queued(7, 9, b"the packet", 0x01020304, 5, False)
+        )
+
+    def test_bare(self) -> None:
+        """What a packet lacks is 0 or empty."""
+        octets = packet(1)
+        self.assertEqual(messages.read(octets, len(octets)), Queued(7, 1, b"", 0, 0, False))
+
+    def test_cut(self) -> None:
+        """A packet that was not copied whole says so."""
+        octets = packet(1, attribute(10, b"abc"), attribute(13, struct.pack("!I", 9000)))
+        got = messages.read(octets, len(octets))
+        assert isinstance(got, Queued)
+        self.assertTrue(got.is_cut)
+
+    def test_longer_buffer(self) -> None:
+        """Only what was read counts, not what the buffer held before."""
+        octets = packet(1, attribute(10, b"abc"))
+        buffer = bytearray(octets + b"\xff" * 50)
+        self.assertEqual(messages.read(buffer, len(octets)), messages.read(octets, len(octets)))
+
+    def test_answers(self) -> None:
+        """An acknowledgement is nothing, an errno a refusal, another message nothing."""
+        for errno, expected in ((0, None), (-2, Refused(2))):
+            octets = netlink.message(2, 0, 0, struct.pack("=i", errno) + bytes(16))
+            self.assertEqual(messages.read(octets, len(octets)), expected)
+        other = netlink.message(4 << 8, 0, 0, bytes(4))
+        self.assertIsNone(messages.read(other, len(other)))
+
+    def test_no_number(self) -> None:
+        """A packet without a number cannot be answered."""
+        octets = packet(None, attribute(10, b"abc"))
+        self.assertRaises(WireError, messages.read, octets, len(octets))
+
+    @settings(deadline=None, max_examples=300)
+    @given(st.binary(max_size=60), st.booleans())
+    def test_anything(self, tail: bytes, is_packet: bool) -> None:
+        """Whatever comes, it is a value or a WireError."""
+        octets = packet(1)[:20] + tail if is_packet else tail
+        try:
+            got = messages.read(octets, len(octets))
+        except WireError:
+            return
+        self.assertTrue(got is None or isinstance(got, Queued | Refused))
+
+    @settings(deadline=None, max_examples=100)
+    @given(st.integers(0, 65535), st.integers(0, 0xFFFFFFFF), st.integers(-1, 0xFFFFFFFF))
+    def test_verdict(self, queue: int, number: int, answer: int) -> None:
+        """A verdict names queue and packet, and accepts with the mark or drops."""
+        octets = messages.verdict(messages.verdict_head(queue), number, answer)
+        (one,) = netlink.messages(octets)
+        self.assertEqual(one.kind, 3 << 8 | 1)
+        self.assertEqual(one.body[:4], struct.pack("!BBH", 0, 0, queue))
+        found = dict(netlink.attributes(one.body, 4))
+        accepted = int(answer != DROP)
+        self.assertEqual(found[2], struct.pack("!II", accepted, number))
+        self.assertEqual(found[3], struct.pack("!I", max(answer, 0)))
+
+    def test_bind(self) -> None:
+        """A queue copies whole packets, is bounded, takes big segments, and never fails open."""
+        found: dict[int, bytes] = {}
+        for octets in messages.bind(7, 65535, 1024):
+            (one,) = netlink.messages(octets)
+            found.update(netlink.attributes(one.body, 4))
+        self.assertEqual(found[2], struct.pack("!IB", 65535, 2))
+        self.assertEqual(found[3], struct.pack("!I", 1024))
+        flags, mask = (struct.unpack("!I", found[kind])[0] for kind in (5, 4))
+        self.assertEqual((flags, mask), (4, 5))
+
+
+class StateTests(SynchronousTestCase):
+    """What the kernel counts."""
+
+    def test_states(self) -> None:
+        """A line is a queue."""
+        text = "    5  12345     3 2 65535     7     8      900  1\n"
+        self.assertEqual(states(text), (QueueState(5, 3, 7, 8, 900),))
+        self.assertEqual(states(""), ())
+
+    def test_malformed(self) -> None:
+        """A line of another form is refused."""
+        for text in ("1 2 3\n", "a b c d e f g h i\n"):
+            self.assertRaises(WireError, states, text)
+
+    def test_none(self) -> None:
+        """A kernel without queues has no counts."""
+        self.assertEqual(kernel_states(Path(self.mktemp())), ())
