@@ -28,8 +28,8 @@ Result = TypeVar("Result")
 # nft and iptables of this machine decide which way there is.
 _OTHER_RULE = "insert rule inet gateway keep counter accept"
 
-# Router mode is not joined to the gateway yet, and these need a quiet machine: one run in some eight
-# meets a full buffer or a late answer on a loaded one.  GATEWAY_ROUTER_LAB=1 runs them.
+# Router mode is not joined to the gateway yet, and these need a quiet machine: on a loaded one, a
+# run in some eight meets a full buffer or a late answer.  GATEWAY_ROUTER_LAB=1 runs them.
 if not os.environ.get("GATEWAY_ROUTER_LAB"):
     skip = "router mode is in the making: set GATEWAY_ROUTER_LAB=1 to run its lab"
 
