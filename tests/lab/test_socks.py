@@ -23,9 +23,9 @@ _CHINA = "118.190.148.38"
 _RESOLVER = Endpoint.of("10.98.7.1", 53)
 """The only destination of the capture that is asked in plaintext and names nobody."""
 _SPEED = 1.0
-# Of 1056 datagrams: UDP on a host that is busy with something else loses a few (27 once, beside a
-# load generator on both processors; none in quiet runs).  That nothing leaks has no such margin, and
-# the demo's own test wants every datagram.
+# Of 1056 datagrams: a host that is busy with something else loses some now and then (seen beside a
+# load generator on both processors, never in a quiet run).  That nothing leaks has no such margin,
+# and the demo's own test wants every datagram.
 _MAX_LOST = 60
 _FAST = 20.0
 
