@@ -4,6 +4,7 @@ decisions.  Knows: flow, evidence, sources.  Never: listeners, tunnels."""
 from __future__ import annotations
 
 import datetime
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -52,6 +53,11 @@ class World:
     random_octets: Callable[[int], bytes]
     """As os.urandom."""
     reach: Reach = field(default_factory=Direct)
+
+    @classmethod
+    def of_host(cls) -> World:
+        """Give the host's own clock and chance."""
+        return cls(now=lambda: datetime.datetime.now(datetime.UTC), random_octets=os.urandom)
 
 
 class Core:

@@ -79,7 +79,7 @@ class Gateway:
 
         Raises:  InputError, DataError: the configuration or what it names is refused.
         """
-        problems = [*_listener_faults(config), *exit_faults(config)]
+        problems = [*_listener_faults(config), *_exit_faults(config)]
         if problems:
             raise InputError(problems)
         self.core = Core(reactor, config, world, observers)
@@ -254,7 +254,7 @@ def faults(config: Config) -> list[Problem]:
     """Find what a configuration names and cannot be used, short of opening a socket."""
     if config.exit is not None:
         return list(_credential_faults(config, ("exit",), config.exit))
-    return [*_listener_faults(config), *exit_faults(config)]
+    return [*_listener_faults(config), *_exit_faults(config)]
 
 
 def _listener_faults(config: Config) -> Iterable[Problem]:
@@ -269,7 +269,7 @@ def _listener_faults(config: Config) -> Iterable[Problem]:
         seen.add((transport, one.address))
 
 
-def exit_faults(config: Config) -> Iterable[Problem]:
+def _exit_faults(config: Config) -> Iterable[Problem]:
     """Find exits whose address or credentials cannot be used."""
     for at, one in enumerate(config.exits):
         try:

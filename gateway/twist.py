@@ -3,10 +3,8 @@ Knows: twisted.application.  Never: what a gateway is made of."""
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from twisted.application.service import IService, Service
@@ -17,11 +15,6 @@ from gateway import config
 from gateway.core import World
 from gateway.errors import GatewayError
 from gateway.service import Gateway
-
-
-def real_world() -> World:
-    """Give the host's own clock and chance."""
-    return World(now=lambda: datetime.now(UTC), random_octets=os.urandom)
 
 
 class Options(usage.Options):
@@ -57,7 +50,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor  # twist chose it by now
 
     try:
-        gateway = Gateway(reactor, config.load(options["config"]), real_world())
+        gateway = Gateway(reactor, config.load(options["config"]), World.of_host())
     except GatewayError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from None

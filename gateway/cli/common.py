@@ -6,7 +6,6 @@ from __future__ import annotations
 import datetime
 import functools
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,6 @@ import click
 from rich.console import Console
 
 from gateway import config, geo, logs, policy, starter
-from gateway.core import World
 from gateway.document import Document, read
 from gateway.errors import AddressError, DataError, GatewayError
 from gateway.flow.epoch import Epoch
@@ -26,11 +24,6 @@ from gateway.sources import load_atlas
 _CONFIG_KEYS = frozenset({"listeners", "exits", "exit", "relays", "geo", "evidence", "limits"})
 
 Arguments = ParamSpec("Arguments")
-
-
-def real_world() -> World:
-    """Give the host's own clock and chance."""
-    return World(now=now, random_octets=os.urandom)
 
 
 def now() -> datetime.datetime:

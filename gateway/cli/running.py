@@ -18,9 +18,9 @@ from gateway.cli.common import (
     log_level_option,
     now,
     print_json,
-    real_world,
     stdout,
 )
+from gateway.core import World
 from gateway.service import ExitServer, Gateway
 
 
@@ -55,7 +55,7 @@ def _serve(
 
     logs.begin(sys.stderr, log_format, log_level)
     twisted_reactor: Any = reactor
-    served = kind(twisted_reactor, loaded, real_world())
+    served = kind(twisted_reactor, loaded, World.of_host())
     # Before anything listens: whoever saw it listen may send the signal.
     signal.signal(signal.SIGHUP, lambda *_: twisted_reactor.callFromThread(served.core.reload))
     served.start()
@@ -91,7 +91,7 @@ def init(directory: str, exit_host: str, exit_port: int, as_json: bool) -> None:
 @clear_errors
 def demo_(capture: Path | None, fast: bool, as_json: bool) -> None:
     """Play a real client's traffic through gateway and exit, all on loopback."""
-    result = demo.play(real_world(), capture, fast=fast, quiet=as_json)
+    result = demo.play(World.of_host(), capture, fast=fast, quiet=as_json)
     if as_json:
         print_json(demo.as_json(result))
     else:

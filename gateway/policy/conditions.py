@@ -10,7 +10,7 @@ from gateway.model import Content, IdentifierKind, Protocol, Traffic, Transport
 from gateway.policy.names import NameSet
 from gateway.policy.networks import AddressSet
 from gateway.policy.subject import Subject
-from gateway.policy.truth import Truth, some
+from gateway.policy.truth import Truth, negation, some
 
 
 class Condition(typing.Protocol):
@@ -229,8 +229,7 @@ class Not:
     condition: Condition
 
     def test(self, subject: Subject) -> Truth:
-        truth = self.condition.test(subject)
-        return None if truth is None else not truth
+        return negation(self.condition.test(subject))
 
     def possible(self, subject: Subject, truth: bool) -> bool:
         return self.condition.possible(subject, not truth)
