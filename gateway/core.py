@@ -8,14 +8,17 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
+from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from gateway.config import Config
 from gateway.errors import GatewayError
+from gateway.evidence import decisions
 from gateway.evidence.decisions import DecisionLog, load_key
 from gateway.evidence.pseudonyms import Pseudonyms
 from gateway.flow.epoch import Atlas, Epoch
@@ -53,11 +56,33 @@ class World:
     random_octets: Callable[[int], bytes]
     """As os.urandom."""
     reach: Reach = field(default_factory=Direct)
+    in_thread: Callable[..., Deferred[Any]] = maybeDeferred
+    """Calls a function that takes long, so that the reactor goes on meanwhile."""
 
     @classmethod
     def of_host(cls) -> World:
-        """Give the host's own clock and chance."""
-        return cls(now=lambda: datetime.datetime.now(datetime.UTC), random_octets=os.urandom)
+        """Give the host's own clock and chance, and the reactor's threads."""
+        return cls(
+            now=lambda: datetime.datetime.now(datetime.UTC),
+            random_octets=os.urandom,
+            in_thread=deferToThread,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What another epoch is made of."""
+
+    number: int
+    today: datetime.date
+    reads: bool
+    """True: the policy's file is read again; False: only the day is another."""
+
+
+Commit = Callable[[], None]
+"""Puts what was prepared into force, at once; raises CarryError, and then nothing has changed."""
+Prepare = Callable[[Epoch, Change], Deferred[Commit]]
+"""Makes everything ready for an epoch, in its own time; fails with a GatewayError."""
 
 
 class Core:
@@ -69,28 +94,46 @@ class Core:
         config: Config,
         world: World,
         observers: Iterable[Observer] = (),
+        *,
+        number: int = 1,
+        leads: bool = True,
+        today: datetime.date | None = None,
+        log_name: str = decisions.NAME,
     ) -> None:
         """Load everything; open nothing but the decision log.
 
+        Args:    number: of the first epoch.  leads: False: another process says when the epoch
+                 changes (router mode's workers).  today: omitted: as the world says.
+                 log_name: the decision log's, in the folder of the evidence.
         Raises:  InputError: as load_epoch; DataError: a log that cannot be opened where evidence
                  is required.
         """
         self.config = config
         self.world = world
-        self._today = world.now().date()
+        self._today = world.now().date() if today is None else today
         self._sources = config
         """Whose `policy` and `geo` are in force; a reload reads the file again."""
-        epoch = load_epoch(config, 1, self._today)
-        self.witness = Witness(self._open_log(), config.evidence.required, tuple(observers))
+        self._leads = leads
+        epoch = load_epoch(config, number, self._today)
+        self.witness = Witness(self._open_log(log_name), config.evidence.required, tuple(observers))
         limits = config.limits
         self.table = FlowTable(
             epoch,
             clock.seconds,
-            FlowLimits(limits.max_flows, limits.max_flows_per_client, limits.udp_idle_timeout_s),
+            FlowLimits(
+                limits.max_flows,
+                limits.max_flows_per_client,
+                limits.udp_idle_timeout_s,
+                evicts=bool(config.transparent),
+            ),
             self.witness,
         )
+        self.preparing: list[Prepare] = []
+        """Who must be ready for an epoch, and go over to it, before anything is judged by it."""
         self.on_adopted: list[Callable[[], None]] = []
         """Called after another epoch came into force: whoever carries flows asks for them again."""
+        self._turn = DeferredLock()
+        """One change of the epoch at a time."""
         self._sweep = LoopingCall(self._tick)
         self._sweep.clock = clock
         self._announce(epoch)
@@ -108,12 +151,40 @@ class Core:
         self.witness.report()
         self.witness.close()
 
-    def reload(self) -> bool:
+    @property
+    def today(self) -> datetime.date:
+        """The day by which exceptions and data are judged."""
+        return self._today
+
+    def end_batch(self) -> bool:
+        """Write down what was decided since `witness.begin_batch`.
+
+        Returns: False if it had to be written and could not be: none of the verdicts since then may
+                 be carried out, and their flows were forgotten, so that they are judged again.
+        """
+        unwritten = self.witness.end_batch()
+        for key in unwritten:
+            self.table.forget(key)
+        return not unwritten
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether another epoch is on its way into force."""
+        return self._turn.locked
+
+    def reload(self) -> Deferred[bool]:
         """Load policy and data again, as the configuration file names them now; what is refused is
-        logged, and the last good epoch stays."""
+        logged, and the last good epoch stays.
+
+        Returns: fires with whether another epoch came into force.
+        """
+        return self._turn.run(lambda: Deferred.fromCoroutine(self._reload()))
+
+    async def _reload(self) -> bool:
+        change = Change(self.table.epoch.number + 1, self._today, reads=True)
         try:
-            sources = self._sources.again()
-            epoch = load_epoch(sources, self.table.epoch.number + 1, self._today)
+            sources, epoch = await self.load(change)
+            await self._go_over(epoch, change)
         except GatewayError as error:
             _log.error(
                 "reload refused, epoch {epoch} stays: {reason}",
@@ -126,10 +197,38 @@ class Core:
                 "of the configuration, only policy and geo are loaded again: restart for more"
             )
         self._sources = sources
-        self._adopt(epoch)
         return True
 
-    def _adopt(self, epoch: Epoch) -> None:
+    async def load(self, change: Change) -> tuple[Config, Epoch]:
+        """Load another epoch; nothing judges by it yet.
+
+        Raises:  GatewayError: it cannot be.
+        """
+        in_thread = self.world.in_thread
+        if change.reads:
+            sources = self._sources.again()
+            return sources, await in_thread(load_epoch, sources, change.number, change.today)
+        before = self.table.epoch
+        try:
+            atlas: Atlas = await in_thread(load_atlas, self._sources, change.today)
+        except GatewayError as error:
+            _log.error("data cannot be loaded again: {reason}", reason=str(error))
+            atlas = before.atlas
+        policy = before.policy.on(change.today)
+        return self._sources, Epoch.of(change.number, policy, atlas)
+
+    async def _go_over(self, epoch: Epoch, change: Change) -> None:
+        """Put an epoch into force.
+
+        Raises:  GatewayError: somebody cannot; the epoch before stays.
+        """
+        commits = [await prepare(epoch, change) for prepare in self.preparing]
+        for commit in commits:
+            commit()
+        self.adopt(epoch)
+
+    def adopt(self, epoch: Epoch) -> None:
+        """Judge everything by an epoch from here on."""
         self.table.adopt(epoch)
         self._announce(epoch)
         for adopted in self.on_adopted:
@@ -140,21 +239,24 @@ class Core:
             self.table.expire()
             self.witness.report()
             today = self.world.now().date()
-            if today != self._today:
-                self._turn_to(today)
+            if self._leads and today != self._today and not self.is_changing:
+                self._turn.run(lambda: Deferred.fromCoroutine(self._turn_to(today)))
         except Exception:  # whatever it is, the next tick must come: exceptions expire by it
             _log.failure("looking after flows and dates failed")
 
-    def _turn_to(self, today: datetime.date) -> None:
+    async def _turn_to(self, today: datetime.date) -> bool:
         """At midnight, UTC, exceptions expire and data grow stale; no file of policy is read."""
-        epoch = self.table.epoch
+        before = self.table.epoch
+        change = Change(before.number + 1, today, reads=False)
         try:
-            atlas: Atlas = load_atlas(self._sources, today)
+            _, epoch = await self.load(change)
+            await self._go_over(epoch, change)
+        except GatewayError as error:
+            _log.error("the day's change failed: {reason}", reason=str(error))
+            return False
+        if epoch.atlas is not before.atlas:  # else it is tried again with the next tick
             self._today = today
-        except GatewayError as error:  # tried again with the next tick
-            _log.error("data cannot be loaded again: {reason}", reason=str(error))
-            atlas = epoch.atlas
-        self._adopt(Epoch.of(epoch.number + 1, epoch.policy.on(today), atlas))
+        return True
 
     def _announce(self, epoch: Epoch) -> None:
         _log.info(
@@ -169,11 +271,11 @@ class Core:
         for sentence in epoch.atlas.warnings:
             _log.warn("{sentence}", sentence=sentence)
 
-    def _open_log(self) -> DecisionLog | None:
+    def _open_log(self, name: str) -> DecisionLog | None:
         directory = self.config.path(self.config.evidence.path)
         try:
             key = load_key(directory, self.world.random_octets)
-            return DecisionLog(directory, Pseudonyms(key), self.world.now)
+            return DecisionLog(directory, Pseudonyms(key), self.world.now, name)
         except GatewayError as error:
             if self.config.evidence.required:
                 raise
@@ -192,6 +294,28 @@ class Witness:
         self._observers = observers
         self.refusals: Counter[str] = Counter()
         self._reported: Counter[str] = Counter()
+        self._batch: list[FlowKey] | None = None
+
+    def begin_batch(self) -> None:
+        """Gather decisions from now on, to write them together."""
+        if self._decisions is not None:
+            self._decisions.begin_batch()
+            self._batch = []
+
+    def flush(self) -> bool:
+        """Write what was gathered, before one of its verdicts is carried out; False: it may not be,
+        since evidence is required and a decision of this batch could not be written."""
+        return self._decisions is None or self._decisions.flush() or not self._required
+
+    def end_batch(self) -> list[FlowKey]:
+        """Write what was gathered, and from now on each decision by itself.
+
+        Returns: the flows that were decided in this batch, if `flush` would say False; else none.
+        """
+        batch, self._batch = self._batch, None
+        if self._decisions is None or self._decisions.end_batch() or not self._required:
+            return []
+        return batch or []
 
     def decided(self, epoch: Epoch, judged: Judged, payload: bytes | None) -> bool:
         """Observer API."""
@@ -199,6 +323,8 @@ class Witness:
             observer.decided(epoch, judged, payload)
         if self._decisions is None:
             return not self._required
+        if self._batch is not None:
+            self._batch.append(judged.facts.key)
         return self._decisions.write(epoch, judged, payload) or not self._required
 
     def ended(self, flow: Flow) -> None:

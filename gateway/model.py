@@ -20,6 +20,15 @@ class Transport(StrEnum):
 
     UDP = "udp"
     TCP = "tcp"
+    ICMP = "icmp"
+    """ICMPv6 as well."""
+    OTHER = "other"
+    """Every other protocol of IP, and fragments."""
+
+    @property
+    def has_ports(self) -> bool:
+        """Whether its endpoints have ports; where not, they are 0 on both sides."""
+        return self in (Transport.UDP, Transport.TCP)
 
 
 class Traffic(StrEnum):
@@ -49,6 +58,7 @@ class Protocol(StrEnum):
     HTTP = "http"
     DNS = "dns"
     SIP = "sip"
+    ICMP = "icmp"
     UNKNOWN = "unknown"
 
 
@@ -151,18 +161,30 @@ class FlowKey(NamedTuple):
     destination: Endpoint
 
     def __str__(self) -> str:
-        return f"{self.transport} {self.client} > {self.destination}"
+        if self.transport.has_ports:
+            return f"{self.transport} {self.client} > {self.destination}"
+        return f"{self.transport} {self.client.host} > {self.destination.host}"
 
     @classmethod
     def parse(cls, text: str) -> FlowKey:
-        """Read "udp 10.1.0.2:5000 > 118.190.148.38:8000".
+        """Read "udp 10.1.0.2:5000 > 118.190.148.38:8000" or "icmp 10.1.0.2 > 118.190.148.38".
 
         Raises:  AddressError: not of that form.
         """
         words = text.split()
         if len(words) != 4 or words[2] != ">" or words[0].lower() not in tuple(Transport):
-            raise AddressError(text, 'a flow such as "udp 10.1.0.2:5000 > 192.0.2.1:8000"')
-        return cls(Transport(words[0].lower()), Endpoint.parse(words[1]), Endpoint.parse(words[3]))
+            example = '"udp 10.1.0.2:5000 > 192.0.2.1:8000" or "icmp 10.1.0.2 > 192.0.2.1"'
+            raise AddressError(text, f"a flow such as {example}")
+        transport = Transport(words[0].lower())
+        read = Endpoint.parse if transport.has_ports else _portless
+        return cls(transport, read(words[1]), read(words[3]))
+
+
+def _portless(host: str) -> Endpoint:
+    try:
+        return Endpoint.of(host, 0)
+    except AddressError:
+        raise AddressError(host, "an address alone, as ICMP has no ports: 192.0.2.1") from None
 
 
 def canonical(address: bytes) -> bytes:
@@ -296,7 +318,8 @@ class Verdict:
     """The id of the rule that decided; "default" where none matched."""
     reason: str
     target: str | None = None
-    """The relay or exit for reroute and wrap, or "nearest"; else None."""
+    """Of reroute and wrap: the relay or exit, or "nearest".  Of a block: "refuse" if the client is
+    told (TCP reset, ICMP admin-prohibited), None if it is met with silence.  Of allow: None."""
     mode: Mode = Mode.ENFORCE
     """shadow: the whole policy only watches; `would` is what it would have done."""
     epoch: int = 0

@@ -4,69 +4,29 @@ Knows: all rooms; the reactor is an argument.  Never: deciding anything itself."
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from random import Random
 from typing import Any, assert_never
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IHostResolution, IResolutionReceiver
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from gateway import config as sections
 from gateway.config import Config, MasqueExit
-from gateway.core import Core, Reach, World
+from gateway.core import Core, World
 from gateway.errors import AddressError, CarryError, InputError, Problem
 from gateway.flow.table import Observer
 from gateway.listeners.forward import TcpForwardListener, UdpForwardListener
 from gateway.listeners.http_connect import HttpConnectListener
-from gateway.listeners.interfaces import Carrier, Listener, Wiring
-from gateway.listeners.limits import Limits
+from gateway.listeners.interfaces import Listener, Wiring
 from gateway.listeners.socks5 import Socks5Listener
-from gateway.model import Endpoint, pack
+from gateway.model import Endpoint
+from gateway.outward import Outward, credentials
+from gateway.routing.mode import RouterMode
 from gateway.tunnel.checks import check_credentials
-from gateway.tunnel.client import Tunnel
-from gateway.tunnel.credentials import Credentials
 from gateway.tunnel.exit import Exit
 from gateway.tunnel.masque import ExitAddress
 
 _log = Logger(namespace="gateway.service")
-
-
-class Routes:
-    """The ways out, by the names that verdicts use."""
-
-    def __init__(
-        self, reach: Reach, tunnels: Mapping[str, Tunnel], relays: Mapping[str, Endpoint]
-    ) -> None:
-        self.reach = reach
-        self._tunnels = tunnels
-        self._relays = relays
-
-    def carrier(self, target: str | None) -> Carrier:
-        """Give the exit of a name, or for "nearest" the first that is up.
-
-        Raises:  CarryError: no exit has this name, or none is up.
-        """
-        if target is None or target == "nearest":
-            for tunnel in self._tunnels.values():
-                if tunnel.up:
-                    return tunnel
-            raise CarryError("nearest", "no exit is up" if self._tunnels else "there is no exit")
-        try:
-            return self._tunnels[target]
-        except KeyError:
-            raise CarryError(target, "no exit has this name") from None
-
-    def relay(self, target: str) -> Endpoint:
-        """Give a relay's address.
-
-        Raises:  CarryError: no relay has this name.
-        """
-        try:
-            return self._relays[target]
-        except KeyError:
-            raise CarryError(target, "no relay has this name") from None
 
 
 class Gateway:
@@ -83,58 +43,47 @@ class Gateway:
         if problems:
             raise InputError(problems)
         self.core = Core(reactor, config, world, observers)
-        self.tunnels = {
-            one.name: Tunnel(
-                reactor,
-                ExitAddress(one.name, one.url),
-                _credentials(config, one),
-                world.reach,
-                random=Random(world.random_octets(16)),
-            )
-            for one in config.exits
-        }
-        relays = {one.name: Endpoint.parse(one.address) for one in config.relays}
-        wiring = Wiring(
-            reactor=reactor,
-            gate=self.core.table,
-            routes=Routes(world.reach, self.tunnels, relays),
-            resolver=NameResolver(reactor),
-            limits=Limits(udp_idle_timeout_s=config.limits.udp_idle_timeout_s),
-        )
-        self.listeners: list[Listener] = [_listener(one, wiring) for one in config.listeners]
+        self.outward = Outward(reactor, config, self.core)
+        wiring = self.outward.wiring
+        self.listeners: list[Listener] = [_listener(one, wiring) for one in config.doors]
         self.bound: list[Endpoint] = []
-        """Where each listener listens, once started; in the configuration's order."""
+        """Where each listener with an address listens, once started; in the configuration's order.
+        """
+        self.router = RouterMode(reactor, config, self.core, wiring) if config.transparent else None
         self.core.on_adopted += [listener.rejudge for listener in self.listeners]
-        if not self.tunnels and any(self.core.table.epoch.policy.targets()):
+        if not config.exits and any(self.core.table.epoch.policy.targets()):
             _log.warn("there is no exit: what the policy wraps is blocked")
 
     def start(self) -> None:
-        """Open the listeners and start the tunnels.
+        """Install the rules, open the listeners and start the tunnels.
 
         Raises:  InputError: a listener that cannot be opened; those opened before are closed.
         """
         config = self.core.config
-        for at, listener in enumerate(self.listeners):
+        if self.router is not None:
+            self.router.start()
+        for section, listener in zip(config.doors, self.listeners, strict=True):
             try:
                 self.bound.append(listener.listen())
             except CannotListenError as error:
                 self.stop()
                 reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
-                says = f"cannot listen on {config.listeners[at].address}: {reason}"
+                says = f"cannot listen on {section.address}: {reason}"
+                at = config.listeners.index(section)
                 raise InputError([config.problem("listeners", at, "address", says=says)]) from error
-            section = config.listeners[at]
             _log.info("{kind} on {at}", kind=section.kind, at=str(self.bound[-1]))
-        for tunnel in self.tunnels.values():
-            tunnel.start()
+        self.outward.start()
         self.core.start()
 
     def stop(self) -> Deferred[object]:
         """Stop accepting, close every flow and tunnel; fires when every socket is closed."""
-        closing = [listener.stop() for listener in self.listeners[: len(self.bound)]]
-        return _then(DeferredList(closing, consumeErrors=True), self._stop_tunnels, self._stopped)
-
-    def _stop_tunnels(self, result: object) -> Deferred[object]:
-        return _then(DeferredList([tunnel.stop() for tunnel in self.tunnels.values()]))
+        closing: list[Deferred[Any]] = [
+            listener.stop() for listener in self.listeners[: len(self.bound)]
+        ]
+        if self.router is not None:
+            closing.append(self.router.stop())
+        closed = DeferredList(closing, consumeErrors=True)
+        return _then(closed, lambda _result: self.outward.stop(), self._stopped)
 
     def _stopped(self, result: object) -> object:
         self.core.stop()
@@ -162,7 +111,7 @@ class ExitServer:
         self._exit = Exit(
             reactor,
             Endpoint.parse(section.address),
-            _credentials(config, section),
+            credentials(config, section),
             self.core.table,
             world.reach,
             gateways=section.gateways,
@@ -198,50 +147,6 @@ class ExitServer:
         return result
 
 
-class NameResolver:
-    """Resolves names by the reactor's resolver, which asks what the host is set up to ask."""
-
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-
-    def resolve(self, name: str) -> Deferred[tuple[bytes, ...]]:
-        """Give a name's addresses, packed; fails with CarryError where it has none."""
-        found: Deferred[tuple[bytes, ...]] = Deferred()
-        self._reactor.nameResolver.resolveHostName(_Receiver(name, found), name)
-        return found
-
-
-@implementer(IResolutionReceiver)
-class _Receiver:
-    """Gathers the addresses of one name."""
-
-    def __init__(self, name: str, found: Deferred[tuple[bytes, ...]]) -> None:
-        self._name = name
-        self._found = found
-        self._addresses: list[bytes] = []
-
-    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
-        """IResolutionReceiver API."""
-
-    def addressResolved(self, address: Any) -> None:
-        """IResolutionReceiver API."""
-        try:
-            packed = pack(address.host)
-        except AddressError:
-            return  # a link-local address with a zone: of no use here
-        if packed not in self._addresses:
-            self._addresses.append(packed)
-
-    def resolutionComplete(self) -> None:
-        """IResolutionReceiver API."""
-        if self._found.called:
-            return
-        if self._addresses:
-            self._found.callback(tuple(self._addresses))
-        else:
-            self._found.errback(CarryError(self._name, "the name has no address"))
-
-
 def _then(first: Deferred[Any], *steps: Callable[[object], object]) -> Deferred[object]:
     """Go through steps one after another, whatever came of those before."""
     done: Deferred[object] = first
@@ -262,6 +167,8 @@ def _listener_faults(config: Config) -> Iterable[Problem]:
         yield config.problem(says='a gateway needs "listeners"')
     seen: set[tuple[str, str]] = set()
     for at, one in enumerate(config.listeners):
+        if isinstance(one, sections.TransparentListener):
+            continue
         transport = one.transport if isinstance(one, sections.ForwardListener) else "tcp"
         if (transport, one.address) in seen and not one.address.endswith(":0"):
             says = f"{one.address} is another listener's already"
@@ -272,6 +179,8 @@ def _listener_faults(config: Config) -> Iterable[Problem]:
 def _exit_faults(config: Config) -> Iterable[Problem]:
     """Find exits whose address or credentials cannot be used."""
     for at, one in enumerate(config.exits):
+        if isinstance(one, sections.InterfaceExit):
+            continue
         try:
             ExitAddress(one.name, one.url)
         except AddressError as error:
@@ -283,20 +192,12 @@ def _credential_faults(
     config: Config, steps: tuple[str | int, ...], section: MasqueExit | sections.ExitServer
 ) -> Iterable[Problem]:
     try:
-        check_credentials(_credentials(config, section))
+        check_credentials(credentials(config, section))
     except CarryError as error:
         yield config.problem(*steps, "certificate", says=error.what)
 
 
-def _credentials(config: Config, section: MasqueExit | sections.ExitServer) -> Credentials:
-    return Credentials(
-        ca=config.path(section.ca),
-        certificate=config.path(section.certificate),
-        key=config.path(section.key),
-    )
-
-
-def _listener(section: sections.Listener, wiring: Wiring) -> Listener:
+def _listener(section: sections.DoorListener, wiring: Wiring) -> Listener:
     address = Endpoint.parse(section.address)
     match section:
         case sections.Socks5Listener():

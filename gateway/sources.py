@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from gateway import geo, policy
-from gateway.config import Config
+from gateway.config import Config, InterfaceExit
 from gateway.errors import AddressError, DataError, InputError, Problem
 from gateway.flow.epoch import Epoch
 from gateway.model import Action, Endpoint, FlowKey, Transport
@@ -91,6 +91,8 @@ def _barred_ways(config: Config, epoch: Epoch) -> Iterable[Problem]:
             says = f'relay "{relay.name}" stands, or may stand, where rule "{rule}" lets nothing go'
             yield config.problem("relays", at, "address", says=says)
     for at, one in enumerate(config.exits):
+        if isinstance(one, InterfaceExit):
+            continue  # where an interface leads is the operator's word
         host = urlsplit(one.url).hostname or ""
         try:
             endpoint = Endpoint.of(host, 0)

@@ -47,7 +47,25 @@ def one(key: str, entry: str) -> str:
             2,
             "socks5",
         ),
-        "router mode": (one("listeners", "{kind: transparent, interface: eth1}"), 2, "not in this"),
+        "an interface that cannot be": (
+            one("listeners", "{kind: transparent, interface: 'eth 1'}"),
+            2,
+            "a network interface's name",
+        ),
+        "clients behind an exit": (
+            one("listeners", "{kind: transparent, interface: wg0}")
+            + "\nexits: [{name: e, kind: interface, interface: wg0}]",
+            4,
+            'the interface "wg0" stands twice',
+        ),
+        "transparent listeners that differ": (
+            "policy: p\nlisteners: [{kind: transparent, interface: a, snat: true}, "
+            "{kind: transparent, interface: b}]",
+            2,
+            "differ in snat",
+        ),
+        "a port of no transport": ("policy: p\nrouter: {admits: [icmp/1]}", 2, "such as tcp/22"),
+        "a port that cannot be": ("policy: p\nrouter: {admits: [tcp/0]}", 2, "a port is 1..65535"),
         "an address without a port": (
             one("listeners", "{kind: socks5, address: 127.0.0.1}"),
             2,
@@ -71,10 +89,10 @@ def one(key: str, entry: str) -> str:
             2,
             "RFC 9298",
         ),
-        "an interface exit": (
-            one("exits", "{name: e, kind: interface, interface: wg0}"),
+        "an exit of a kind that nobody knows": (
+            one("exits", "{name: e, kind: wire, interface: wg0}"),
             2,
-            "not in this version",
+            "'interface'",
         ),
         "an exit called nearest": (
             one("exits", EXIT[2:].replace("us-east", "nearest")),

@@ -68,11 +68,11 @@ class CoreTests(SynchronousTestCase):
         core = self.core()
         self.assertEqual(core.table.judge(AMERICAN, NOISE).action, Action.ALLOW)
         (self.folder / "policy.yaml").write_text("policy: closed\n")
-        self.assertTrue(core.reload())
+        self.assertIs(self.successResultOf(core.reload()), True)
         verdict = core.table.judge(AMERICAN, NOISE)
         self.assertEqual((verdict.action, verdict.epoch), (Action.BLOCK, 2))
         (self.folder / "policy.yaml").write_text("policy: broken\ndefault: open\n")
-        self.assertFalse(core.reload())
+        self.assertIs(self.successResultOf(core.reload()), False)
         self.assertEqual(core.table.epoch.policy.name, "closed")
 
     def test_midnight(self) -> None:
@@ -97,7 +97,7 @@ class CoreTests(SynchronousTestCase):
         core = self.core()
         told: list[int] = []
         core.on_adopted.append(lambda: told.append(core.table.epoch_number))
-        core.reload()
+        self.successResultOf(core.reload())
         self.assertEqual(told, [2])
 
     def test_geo_again(self) -> None:
@@ -105,7 +105,7 @@ class CoreTests(SynchronousTestCase):
         core = self.core()
         self.assertEqual(core.table.judge(AMERICAN, NOISE).action, Action.ALLOW)
         (self.folder / "gateway.yaml").write_text(GATEWAY.replace("location: US", "location: CN"))
-        self.assertTrue(core.reload())
+        self.assertIs(self.successResultOf(core.reload()), True)
         self.assertEqual(core.table.judge(AMERICAN, NOISE).action, Action.BLOCK)
 
     def test_barred_ways(self) -> None:

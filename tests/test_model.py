@@ -38,10 +38,20 @@ from tests.support.rows import rows
         "a zone": ("[fe80::1%eth0]:80",),
         "nothing": ("",),
     },
+    flow={
+        "UDP": ("udp 10.1.0.2:5000 > 118.190.148.38:8000", Transport.UDP, 8000),
+        "TCP over IPv6": ("tcp [2001:db8::1]:5000 > [2001:db8::2]:443", Transport.TCP, 443),
+        "ICMP": ("icmp 10.1.0.2 > 118.190.148.38", Transport.ICMP, 0),
+        "ICMPv6": ("icmp 2001:db8::1 > 2001:db8::2", Transport.ICMP, 0),
+        "any other protocol": ("other 10.1.0.2 > 118.190.148.38", Transport.OTHER, 0),
+    },
     flow_fault={
-        "no arrow": ("udp 10.0.0.1:1 192.0.2.1:1",),
-        "another transport": ("sctp 10.0.0.1:1 > 192.0.2.1:1",),
-        "too many words": ("udp 10.0.0.1:1 > 192.0.2.1:1 now",),
+        "no arrow": ("udp 10.0.0.1:1 192.0.2.1:1", "a flow such as"),
+        "ICMP with ports": ("icmp 10.0.0.1:0 > 192.0.2.1:0", "no ports"),
+        "ICMP with brackets": ("icmp [2001:db8::1] > [2001:db8::2]", "no ports"),
+        "UDP without ports": ("udp 10.0.0.1 > 192.0.2.1", "an endpoint such as"),
+        "another transport": ("sctp 10.0.0.1:1 > 192.0.2.1:1", "a flow such as"),
+        "too many words": ("udp 10.0.0.1:1 > 192.0.2.1:1 now", "a flow such as"),
     },
 )
 class EndpointTests(SynchronousTestCase):
@@ -57,16 +67,15 @@ class EndpointTests(SynchronousTestCase):
         """What is no endpoint is refused."""
         self.assertRaises(AddressError, Endpoint.parse, text)
 
-    def check_flow_fault(self, text: str) -> None:
+    def check_flow_fault(self, text: str, says: str) -> None:
         """What is no flow is refused with an example."""
         error = self.assertRaises(AddressError, FlowKey.parse, text)
-        self.assertIn("a flow such as", str(error))
+        self.assertIn(says, str(error))
 
-    def test_flow(self) -> None:
-        """A flow is read and written in the same words."""
-        text = "udp 10.1.0.2:5000 > 118.190.148.38:8000"
+    def check_flow(self, text: str, transport: Transport, port: int) -> None:
+        """A flow is read and written in the same words; where there are no ports, they are 0."""
         key = FlowKey.parse(text)
-        self.assertEqual(key.transport, Transport.UDP)
+        self.assertEqual((key.transport, key.destination.port), (transport, port))
         self.assertEqual(str(key), text)
 
     @given(

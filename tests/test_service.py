@@ -19,7 +19,8 @@ from twisted.trial.unittest import TestCase
 from gateway import config, starter
 from gateway.errors import CarryError, InputError
 from gateway.model import Endpoint
-from gateway.service import ExitServer, Gateway, Routes
+from gateway.outward import Routes
+from gateway.service import ExitServer, Gateway
 from tests.support.bundled import world
 from tests.support.epochs import PING
 
@@ -159,7 +160,7 @@ class ServiceTests(TestCase):
     @inlineCallbacks
     def up(self) -> Generator[Deferred[Any], Any, None]:
         """Wait for the tunnel."""
-        (tunnel,) = self.gateway.tunnels.values()
+        (tunnel,) = self.gateway.outward.tunnels.values()
         yield self.until(lambda: tunnel.up)
 
     @inlineCallbacks
@@ -175,7 +176,7 @@ class ServiceTests(TestCase):
         )
         (self.folder / "policy.cases.yaml").unlink()
         (self.folder / "policy.yaml").write_text("policy: closed\n")
-        self.assertTrue(self.gateway.core.reload())
+        self.assertIs(self.successResultOf(self.gateway.core.reload()), True)
         yield self.until(lambda: direct.is_lost and wrapped.is_lost)
 
     @inlineCallbacks
@@ -184,7 +185,7 @@ class ServiceTests(TestCase):
         yield self.up()
         client = yield self.connect(PING)
         yield self.until(lambda: client.got == PING)
-        self.assertTrue(self.gateway.core.reload())
+        self.assertIs(self.successResultOf(self.gateway.core.reload()), True)
         client.transport.write(b"more")
         yield self.until(lambda: client.got == PING + b"more")
         self.assertFalse(client.is_lost)
@@ -196,7 +197,7 @@ class ServiceTests(TestCase):
         client = yield self.connect(PING)
         yield self.until(lambda: client.got == PING)
         (self.folder / "exit-policy.yaml").write_text("policy: closed\n")
-        self.assertTrue(self.exit.core.reload())
+        self.assertIs(self.successResultOf(self.exit.core.reload()), True)
         yield self.until(lambda: client.is_lost)
 
     @inlineCallbacks
@@ -204,7 +205,7 @@ class ServiceTests(TestCase):
         """Without its exit, what must be wrapped goes nowhere, and the log says so."""
         yield self.up()
         yield self.exit.stop()
-        (tunnel,) = self.gateway.tunnels.values()
+        (tunnel,) = self.gateway.outward.tunnels.values()
         yield self.until(lambda: not tunnel.up)
         client = yield self.connect(PING)
         yield self.until(lambda: client.is_lost)
@@ -217,7 +218,7 @@ class RoutesTests(TestCase):
 
     def test_unknown(self) -> None:
         """An unknown exit or relay cannot be carried to."""
-        routes = Routes(OneDoor(1), {}, {"edge": Endpoint.parse("192.0.2.1:1")})
+        routes = Routes(OneDoor(1), {}, {"edge": Endpoint.parse("192.0.2.1:1")}, {})
         self.assertEqual(routes.relay("edge"), Endpoint.parse("192.0.2.1:1"))
         self.assertRaises(CarryError, routes.relay, "nonesuch")
         self.assertRaises(CarryError, routes.carrier, "nonesuch")

@@ -6,7 +6,8 @@ from __future__ import annotations
 import click
 
 from gateway.cli.asking import check, explain, locate, test
-from gateway.cli.running import demo_, exit_, init, run
+from gateway.cli.host import lock, unlock
+from gateway.cli.running import demo_, exit_, init, run, worker
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -15,5 +16,5 @@ def main() -> None:
     """Routing-policy enforcement gateway for real-time audio apps."""
 
 
-for command in (run, exit_, init, demo_, check, explain, test, locate):
+for command in (run, exit_, init, demo_, check, explain, test, locate, lock, unlock, worker):
     main.add_command(command)

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from gateway import config, geo, policy, service, show
+from gateway.cli import host
 from gateway.cli.common import (
     atlas_of,
     clear_errors,
@@ -35,11 +36,16 @@ from gateway.sources import load_epoch
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True)
+@click.argument("paths", nargs=-1)
+@click.option("--host", "for_host", is_flag=True, help="Say what this host lacks for router mode.")
 @json_option
 @clear_errors
-def check(paths: tuple[str, ...], as_json: bool) -> None:
-    """Check policies and configurations: every fault at its line."""
+def check(paths: tuple[str, ...], for_host: bool, as_json: bool) -> None:
+    """Check policies and configurations: every fault at its line; or, with --host, this host."""
+    if for_host:
+        host.look(paths, as_json)
+    if not paths:
+        raise click.UsageError("name a policy or a configuration, or say --host")
     faults: list[Problem] = []
     remarks: list[str] = []
     for path in paths:

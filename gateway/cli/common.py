@@ -21,7 +21,9 @@ from gateway.flow.epoch import Epoch
 from gateway.sources import load_atlas
 
 # Keys that only a configuration has; a policy file has others.
-_CONFIG_KEYS = frozenset({"listeners", "exits", "exit", "relays", "geo", "evidence", "limits"})
+_CONFIG_KEYS = frozenset(
+    {"listeners", "exits", "exit", "relays", "geo", "evidence", "limits", "router"}
+)
 
 Arguments = ParamSpec("Arguments")
 

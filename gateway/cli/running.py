@@ -3,6 +3,7 @@ Knows: click, signals.  Never: what a gateway is made of."""
 
 from __future__ import annotations
 
+import datetime
 import signal
 import sys
 from pathlib import Path
@@ -21,6 +22,8 @@ from gateway.cli.common import (
     stdout,
 )
 from gateway.core import World
+from gateway.routing.worker import Orders, Worker
+from gateway.routing.workers import Now
 from gateway.service import ExitServer, Gateway
 
 
@@ -60,6 +63,32 @@ def _serve(
     signal.signal(signal.SIGHUP, lambda *_: twisted_reactor.callFromThread(served.core.reload))
     served.start()
     twisted_reactor.addSystemEventTrigger("before", "shutdown", served.stop)
+    twisted_reactor.run()
+
+
+@click.command(hidden=True)
+@click.option("--config", "config_path", required=True)
+@click.option("--queue", type=int, required=True)
+@click.option("--number", type=int, required=True)
+@click.option("--epoch", type=int, required=True)
+@click.option("--today", type=click.DateTime(["%Y-%m-%d"]), required=True)
+@click.option("--state", required=True)
+@clear_errors
+def worker(
+    config_path: str, queue: int, number: int, epoch: int, today: datetime.datetime, state: str
+) -> None:
+    """Judge one of router mode's queues: `gateway run` starts this, nobody else."""
+    from twisted.internet import reactor, stdio
+
+    twisted_reactor: Any = reactor
+    logs.begin(sys.stderr, "text", "info")
+    # The leader gets them too, and says when.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    now_ = Now(number, epoch, today.date(), state)
+    judge = Worker(twisted_reactor, config.load(config_path), World.of_host(), queue, now_)
+    stdio.StandardIO(Orders(twisted_reactor, judge))
+    twisted_reactor.addSystemEventTrigger("before", "shutdown", judge.stop)
     twisted_reactor.run()
 
 

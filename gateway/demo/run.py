@@ -165,7 +165,7 @@ class _Stage:
 
         Raises:  CarryError: it does not come up.
         """
-        (tunnel,) = self._gateway.tunnels.values()
+        (tunnel,) = self._gateway.outward.tunnels.values()
         end_s = self._reactor.seconds() + _TUNNEL_UP_S
         while not tunnel.up:
             if self._reactor.seconds() > end_s:

@@ -1,13 +1,11 @@
-"""The decision log.  Owns: one JSON line a decision, appended to a file.
-Knows: RFC 3339 (time), RFC 8259 (JSON).  Never: payload octets, clients' addresses, identifiers."""
+"""The decision log.  Owns: one line a decision, appended to a file, singly or in batches.
+Knows: what a full disk does to a write.  Never: what a record says; payload octets."""
 
 from __future__ import annotations
 
 import datetime
 import errno
-import json
 import os
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -15,34 +13,47 @@ from typing import BinaryIO
 from twisted.logger import Logger
 
 from gateway.errors import DataError
+from gateway.evidence.lines import Lines
 from gateway.evidence.pseudonyms import KEY_LEN, Pseudonyms
-from gateway.flow.account import Account, facts_account, verdict_account
 from gateway.flow.epoch import Epoch
 from gateway.flow.table import Judged
-from gateway.model import Endpoint, Evidence, FlowKey, Verdict
+from gateway.model import Endpoint, FlowKey, Verdict
 
 _log = Logger(namespace="gateway.evidence")
 
-# Destinations whose evidence is kept at hand: a client's edges are few, and meet again and again.
-_MAX_EVIDENCE = 4_096
+# A batch is written at this length, whoever may still want to add to it: some 200 records.
+_MAX_BATCH_LEN = 256 * 1024
+
+
+NAME = "decisions.jsonl"
 
 
 class DecisionLog:
-    """Appends decisions to DIRECTORY/decisions.jsonl."""
+    """Appends decisions to a file of a folder.
+
+    Each record is handed to the operating system before `write` returns.  Between `begin_batch` and
+    `end_batch` records are gathered and written together, which costs a system call less for each:
+    who gathers lets nothing go that was decided meanwhile before `flush` or `end_batch` said True.
+    """
 
     def __init__(
-        self, directory: Path, pseudonyms: Pseudonyms, now: Callable[[], datetime.datetime]
+        self,
+        directory: Path,
+        pseudonyms: Pseudonyms,
+        now: Callable[[], datetime.datetime],
+        name: str = NAME,
     ) -> None:
         """Open the log.
 
-        Args:    now: the time of day, UTC.
+        Args:    now: the time of day, UTC.  name: the file's.
         Raises:  DataError: the directory or file cannot be made or written.
         """
-        self.path = directory / "decisions.jsonl"
-        self._pseudonyms = pseudonyms
-        self._now = now
-        self._evidence: OrderedDict[bytes, tuple[Evidence, ...]] = OrderedDict()
-        self._data = ""
+        self.path = directory / name
+        self._lines = Lines(pseudonyms, now)
+        self._waiting: list[str] = []
+        self._waiting_len = 0
+        self._is_batch = False
+        self._is_batch_whole = True
         self._failing = False
         self._torn = False
         self.written = 0
@@ -57,58 +68,78 @@ class DecisionLog:
             raise DataError(str(self.path), str(error.strerror), "a writable file") from error
 
     def write(self, epoch: Epoch, judged: Judged, payload: bytes | None) -> bool:
-        """Append one decision; False if it could not be written (a full disk)."""
-        return self._write(self.record(epoch, judged, payload))
+        """Append one decision; False if it could not be written (a full disk).
+
+        In a batch True says only that it was gathered.
+        """
+        return self._add(self._lines.decided(epoch, judged, payload))
 
     def write_not_carried(self, key: FlowKey, verdict: Verdict, reason: str) -> bool:
         """Append that a verdict could not be carried out, and so was a block."""
-        return self._write(
-            {
-                **self._head(key.client, f"{key.transport} {{client}} > {key.destination}"),
-                "verdict": verdict_account(verdict),
-                "not_carried": reason,
-            }
-        )
+        return self._add(self._lines.not_carried(key, verdict, reason))
 
     def write_barred(self, client: Endpoint, name: str, verdict: Verdict) -> bool:
         """Append that a name was refused before it was resolved."""
-        named = self._pseudonyms.name(name)
-        return self._write(
-            {
-                **self._head(client, f"{{client}} > {named}"),
-                "facts": {"names": [named]},
-                "verdict": verdict_account(verdict),
-            }
-        )
+        return self._add(self._lines.barred(client, name, verdict))
 
-    def _head(self, client: Endpoint, flow: str) -> Account:
-        pseudonym = self._pseudonyms.client(client.address)
-        return {
-            "time": self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "client": pseudonym,
-            "flow": flow.format(client=pseudonym),
-        }
+    def begin_batch(self) -> None:
+        """Gather records from now on."""
+        self._is_batch = self._is_batch_whole = True
 
-    def _write(self, record: Account) -> bool:
-        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+    def flush(self) -> bool:
+        """Write what was gathered; False if any record since `begin_batch` could not be."""
+        self._hand_over()
+        return self._is_batch_whole
+
+    def end_batch(self) -> bool:
+        """Write what was gathered, and from now on each record by itself; False as `flush`."""
+        is_whole = self.flush()
+        self._is_batch, self._is_batch_whole = False, True
+        return is_whole
+
+    def close(self) -> None:
+        """Write what was gathered, and close the file.  May be called twice."""
+        if not self._file.closed:
+            self._hand_over()
+            self._file.close()
+
+    def _add(self, line: str) -> bool:
+        self._waiting.append(line)
+        self._waiting_len += len(line)
+        if self._is_batch and self._waiting_len < _MAX_BATCH_LEN:
+            return True
+        return self._hand_over()
+
+    def _hand_over(self) -> bool:
+        """Write the records that wait; those that cannot be written are lost, and counted."""
+        if not self._waiting:
+            return True
+        count, octets = len(self._waiting), "".join(self._waiting).encode("ascii")
+        self._waiting.clear()
+        self._waiting_len = 0
         try:
-            # After a torn record, a new line: what was half written must not swallow the next.
-            self._append(b"\n" + line if self._torn else line)
+            written = self._append(octets)
         except OSError as error:
-            self._fail(error)
-            return False
-        self._failing = self._torn = False
-        self.written += 1
+            return self._fail(error, count)
+        self.written += written
+        if written < count:
+            return self._fail(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), count - written)
+        self._failing = False
         return True
 
-    def _append(self, line: bytes) -> None:
-        written = self._file.write(line)
-        if written != len(line):
-            self._torn = True
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def _append(self, octets: bytes) -> int:
+        """Append lines, and say how many of them are whole in the file."""
+        if self._torn:  # what was half written must not swallow the next
+            octets = b"\n" + octets
+        done = octets[: self._file.write(octets)]
+        whole = done.count(b"\n") - (self._torn and done != b"")
+        if done:
+            self._torn = not done.endswith(b"\n")
+        return whole
 
-    def _fail(self, error: OSError) -> None:
-        self.lost += 1
+    def _fail(self, error: OSError, lost: int) -> bool:
+        self.lost += lost
+        self._is_batch_whole = not self._is_batch
         if not self._failing:
             self._failing = True
             _log.error(
@@ -116,42 +147,7 @@ class DecisionLog:
                 path=str(self.path),
                 reason=error.strerror,
             )
-
-    def record(self, epoch: Epoch, judged: Judged, payload: bytes | None) -> Account:
-        """Give the record of a decision: the account, without what could name a person."""
-        facts, verdict = judged.facts, judged.verdict
-        account = facts_account(
-            epoch, facts, self._evidence_of(epoch, facts.key.destination.address)
-        )
-        account["names"] = [self._pseudonyms.name(name) for name in account["names"]]
-        content = facts.content
-        if content is not None and content.plaintext and payload is not None:
-            for described, found in zip(account["plaintext"], content.plaintext, strict=True):
-                octets = payload[found.offset : found.offset + found.length]
-                described["digest"] = self._pseudonyms.identifier(octets)
-        key = facts.key
-        return {
-            **self._head(key.client, f"{key.transport} {{client}} > {key.destination}"),
-            "facts": account,
-            "verdict": verdict_account(verdict),
-            "policy": epoch.policy.revision,
-            "data": epoch.atlas.revision,
-        }
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def _evidence_of(self, epoch: Epoch, address: bytes) -> tuple[Evidence, ...]:
-        if self._data != epoch.atlas.revision:
-            self._data = epoch.atlas.revision
-            self._evidence.clear()
-        evidence = self._evidence.get(address)
-        if evidence is None:
-            if len(self._evidence) >= _MAX_EVIDENCE:
-                self._evidence.popitem(last=False)
-            evidence = self._evidence[address] = epoch.atlas.evidence(address, widest=False)
-        return evidence
+        return False
 
 
 def load_key(directory: Path, random: Callable[[int], bytes]) -> bytes:

@@ -4,6 +4,7 @@ Never: sockets, the clock."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +12,20 @@ from gateway.model import Content, Evidence, Facts, FlowKey, Place, Traffic, Ver
 from gateway.model import Protocol as Spoken
 from gateway.policy import Considered, Policy
 from gateway.wire import recognise
+
+
+class Survey(Protocol):
+    """A walk through all addresses, by the class of each one's place."""
+
+    def classes(self, classify: Callable[[Place | None, bool], int]) -> Mapping[int, int]:
+        """Have every place classed, 0..255: by its evidence, or by None where addresses only spell
+        others; and by whether more may be said of an address than its place says."""
+
+    def runs(
+        self, classes: Mapping[int, int], octets: int, first: int, last: int
+    ) -> Iterable[tuple[int, int, int]]:
+        """Give (first, last, class), ascending, of addresses of a length between two, ends
+        included; those of class 0 are left out."""
 
 
 class Atlas(Protocol):
@@ -27,6 +42,12 @@ class Atlas(Protocol):
 
     def evidence(self, address: bytes, *, widest: bool = True) -> tuple[Evidence, ...]:
         """Give each source's word on an address; not `widest`: quickly, with narrower prefixes."""
+
+    def survey(self, asns: frozenset[int]) -> Survey:
+        """Begin a walk through all addresses.
+
+        Args:    asns: the AS numbers that matter; of others only whether there is one.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +70,13 @@ class Epoch:
     def facts(self, key: FlowKey, content: Content | None, names: tuple[str, ...] = ()) -> Facts:
         """Gather what can be known of a flow.
 
-        Args:    content: what a payload of it is; None: nothing seen yet.
+        Args:    content: what a payload of it is; None: nothing seen yet, and what has no ports is
+                 known without.
                  names: what the client asked for; what the content names is added.
         """
-        if content is not None and content.names:
+        if content is None:
+            content = None if key.transport.has_ports else self.content(key, b"")
+        elif content.names:
             names += tuple(name for name in content.names if name not in names)
         address = key.destination.address
         further = self.atlas.embedded(address) if len(address) == 16 else ()

@@ -3,12 +3,13 @@ Knows: RFC 4787 (mapping timeouts), wire's signatures.  Never: sockets; the cloc
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.flow.epoch import Epoch
-from gateway.model import Action, Content, Endpoint, Facts, FlowKey, Verdict
+from gateway.model import Action, Content, Endpoint, Facts, FlowKey, Transport, Verdict
 from gateway.model import Protocol as Spoken
 from gateway.wire import SIGNATURES, signature, wants_more
 
@@ -25,9 +26,15 @@ class FlowLimits:
     max_flows: int = 65_536
     """Above it new flows are blocked, unlogged but counted."""
     max_flows_per_client: int = 4_096
-    """For one client address, so that one client's flood does not shut out the others."""
+    """Of one transport for one client address, so that one client's flood does not shut out the
+    others."""
     idle_timeout_s: float = 300.0
     """RFC 4787 REQ-5 asks for at least 120 s and recommends 300."""
+    stream_idle_timeout_s: float = 7_440.0
+    """Of TCP flows: 2 hours 4 minutes, the least that RFC 5382 REQ-5 allows."""
+    evicts: bool = False
+    """True: at a bound the client's oldest flow is forgotten and not the new one blocked, for the
+    kernel remembers what was decided (router mode)."""
 
 
 @dataclass(slots=True)
@@ -92,8 +99,9 @@ class FlowTable:
         self._clock = clock
         self._limits = limits
         self._observer = observer
-        self._flows: dict[FlowKey, Flow] = {}
-        self._by_client: dict[bytes, int] = {}
+        # The oldest first; a plain dict would look through all that were forgotten to find it.
+        self._flows: OrderedDict[FlowKey, Flow] = OrderedDict()
+        self._by_client: dict[tuple[bytes, Transport], OrderedDict[FlowKey, None]] = {}
 
     def __len__(self) -> int:
         return len(self._flows)
@@ -114,7 +122,8 @@ class FlowTable:
     def judge(self, key: FlowKey, payload: bytes | None, names: tuple[str, ...] = ()) -> Verdict:
         """Give the verdict for one packet of a flow.
 
-        Args:    payload: a datagram; of a TCP flow its first octets, or None before it has any.
+        Args:    payload: a datagram; of a TCP flow its first octets, or None: those that the table
+                 knows, if any.
                  names: what the client asked for, if it asked by name.
         """
         flow = self._flows.get(key)
@@ -125,7 +134,7 @@ class FlowTable:
         known = judged.facts.names
         if (
             flow.epoch != self._epoch.number
-            or not judged.verdict.settled
+            or (payload is not None and not judged.verdict.settled)
             or (names and not set(names).issubset(known))
         ):
             return self._judge_again(flow, payload, names)
@@ -160,35 +169,51 @@ class FlowTable:
         """Say whether a stream's first octets are too few to be recognised."""
         return wants_more(first)
 
+    def begins(self, key: FlowKey) -> None:
+        """Learn that a stream begins: what an earlier one of the same key said is not its own."""
+        flow = self._flows.get(key)
+        if flow is not None and flow.first.facts.content is not None:
+            self.forget(key)
+
     def forget(self, key: FlowKey) -> None:
         """Let a flow go; its next packet is a new flow's."""
         flow = self._flows.pop(key, None)
         if flow is None:
             return
-        left = self._by_client[key.client.address] - 1
-        if left:
-            self._by_client[key.client.address] = left
-        else:
-            del self._by_client[key.client.address]
+        client = (key.client.address, key.transport)
+        of_client = self._by_client[client]
+        del of_client[key]
+        if not of_client:
+            del self._by_client[client]
         self._observer.ended(flow)
 
     def expire(self) -> None:
         """Let the flows go that were idle for too long; call it every few seconds."""
-        oldest_s = self._clock() - self._limits.idle_timeout_s
-        for key in [key for key, flow in self._flows.items() if flow.last_s < oldest_s]:
-            self.forget(key)
+        now_s, limits = self._clock(), self._limits
+        oldest_s = now_s - limits.idle_timeout_s
+        idle = [key for key, flow in self._flows.items() if flow.last_s < oldest_s]
+        oldest_s = now_s - limits.stream_idle_timeout_s
+        for key in idle:
+            if key.transport is not Transport.TCP or self._flows[key].last_s < oldest_s:
+                self.forget(key)
 
     def _admit(self, key: FlowKey, payload: bytes | None, names: tuple[str, ...]) -> Verdict:
-        client = key.client.address
-        count = self._by_client.get(client, 0)
-        if len(self._flows) >= self._limits.max_flows:
-            return self._refuse(key, "the flow table is full")
-        if count >= self._limits.max_flows_per_client:
-            return self._refuse(key, "the client has too many flows")
+        client = (key.client.address, key.transport)
+        of_client = self._by_client.get(client)
+        limits = self._limits
+        if len(self._flows) >= limits.max_flows:
+            if not limits.evicts:
+                return self._refuse(key, "the flow table is full")
+            self.forget(next(iter(of_client or self._flows)))
+        elif of_client is not None and len(of_client) >= limits.max_flows_per_client:
+            if not limits.evicts:
+                return self._refuse(key, "the client has too many flows")
+            self.forget(next(iter(of_client)))
         judged = self._judge(key, payload, names)
-        flow = Flow(key, self._epoch.number, judged, self._clock())
-        self._by_client[client] = count + 1
-        self._flows[key] = flow
+        flow = self._flows[key] = Flow(key, self._epoch.number, judged, self._clock())
+        if of_client is None or client not in self._by_client:
+            of_client = self._by_client[client] = OrderedDict()
+        of_client[key] = None
         _remember(flow, judged)
         return judged.verdict
 
@@ -197,7 +222,10 @@ class FlowTable:
         return Verdict(Action.BLOCK, "flow-limit", reason, epoch=self._epoch.number)
 
     def _judge_again(self, flow: Flow, payload: bytes | None, names: tuple[str, ...]) -> Verdict:
-        judged = self._judge(flow.key, payload, names)
+        if payload is None:
+            judged = self._judge_anew(flow.first.facts, names)
+        else:
+            judged = self._judge(flow.key, payload, names)
         flow.epoch = self._epoch.number
         flow.by_content.clear()
         flow.first = judged
@@ -228,6 +256,11 @@ class FlowTable:
         if payload is not None:
             judged.packets, judged.octets = 1, len(payload)
         return judged
+
+    def _judge_anew(self, before: Facts, names: tuple[str, ...]) -> Judged:
+        """Judge a stream by what it said first, which is not sent again."""
+        names += tuple(name for name in before.names if name not in names)
+        return self._decide(self._epoch.facts(before.key, before.content, names), None)
 
     def _decide(self, facts: Facts, payload: bytes | None) -> Judged:
         judged = Judged(facts, self._epoch.judge(facts))

@@ -1,5 +1,5 @@
 """The atlas: address → place.  Owns: the look-up, and which addresses are judged together.
-Knows: nothing of formats.
+Knows: nothing of formats; survey, for all addresses at once.
 Never: files, today; jurisdictions."""
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from gateway.geo.mmdb import Word
 from gateway.geo.places import Places, Words, joined
 from gateway.geo.sources import SourceInfo
 from gateway.geo.spellings import Embedded
+from gateway.geo.survey import Survey
 from gateway.model import Evidence, Place, unpack
 
 
@@ -78,6 +79,13 @@ class Atlas:
             said += evidence_of(self.layers, found.address, about, widest=widest)
         return said
 
+    def survey(self, asns: frozenset[int]) -> Survey:
+        """Begin a walk through all addresses.
+
+        Args:    asns: the AS numbers that matter; of others only whether there is one.
+        """
+        return Survey(self.layers, self._of_number, asns)
+
     def _inner(self, address: bytes) -> tuple[Embedded, ...]:
         if len(address) not in (4, 16):
             raise AddressError(address.hex(), "an address of 4 or 16 octets")
@@ -91,6 +99,9 @@ class Atlas:
             said = tuple([database.word(address) for database in self._databases])
             return self._places.widened(place, said, lambda: self._words(said))
         return place
+
+    def _of_number(self, number: int) -> Place:
+        return self._known[number] or self._make(number)
 
     def _make(self, number: int) -> Place:
         place = self._known[number] = self._places.make(self.layers.bundled_words(number))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from gateway.geo.layers import Layers
 from gateway.geo.mmdb import Database
-from gateway.geo.partition import range_text
+from gateway.geo.partition import Partition, range_text
 from gateway.model import Axis, Evidence
 
 
@@ -22,21 +22,39 @@ def evidence_of(
              which all bundled sources say the same.
     """
     part = layers.v4 if len(address) == 4 else layers.v6
-    number = part.numbers[part.find(int.from_bytes(address))]
+    position = part.find(int.from_bytes(address))
+    number = part.numbers[position]
     if number >= layers.tuple_count:
         said = iter(layers.settled[number - layers.tuple_count].evidence)
     else:
-        said = _asked(layers, address, widest)
-    ranked = sorted(said, key=lambda word: tuple(Axis).index(word.axis))
+        said = _asked(layers, address, _Where(part, position, widest))
+    order = tuple(Axis)
+    ranked = sorted(said, key=lambda word: order.index(word.axis))
+    if not about:
+        return tuple(ranked)
     return tuple(
         Evidence(word.axis, word.value, word.source + about, word.built, word.prefix, word.stale)
         for word in ranked
     )
 
 
-def _asked(layers: Layers, address: bytes, widest: bool) -> Iterator[Evidence]:
+class _Where:
+    """Where an address lies in the bundle."""
+
+    def __init__(self, part: Partition, position: int, widest: bool) -> None:
+        self.part, self.position = part, position
+        self.number = part.numbers[position]
+        # Found once for all columns: this is most of what an address costs that is met first.
+        self.prefix = None if widest else self.range_of(lambda _: False)
+
+    def range_of(self, belongs: Callable[[int], bool]) -> str:
+        """Write the range around it of the numbers that belong to its own."""
+        return range_text(*self.part.extent(self.position, belongs), self.part.bits)
+
+
+def _asked(layers: Layers, address: bytes, where: _Where) -> Iterator[Evidence]:
     for column in _columns(layers):
-        yield from _bundled(layers, column, address, widest)
+        yield from _bundled(layers, column, where)
     for database, is_fresh in layers.databases:
         yield from _of_database(layers, database, is_fresh, address)
 
@@ -67,18 +85,16 @@ def _as_text(asn: int) -> str:
     return f"AS{asn}" if asn else ""
 
 
-def _bundled(layers: Layers, column: _Column, address: bytes, widest: bool) -> Iterator[Evidence]:
-    part = layers.v4 if len(address) == 4 else layers.v6
-    position = part.find(int.from_bytes(address))
-    value = column.says(part.numbers[position])
+def _bundled(layers: Layers, column: _Column, where: _Where) -> Iterator[Evidence]:
+    value = column.says(where.number)
     if not value:
         return
 
     def belongs(number: int) -> bool:
-        return widest and number < layers.tuple_count and column.says(number) == value
+        return number < layers.tuple_count and column.says(number) == value
 
     origin = [each for each in layers.bundle.origins if each.axis is column.axis][column.rank]
-    prefix = range_text(*part.extent(position, belongs), part.bits)
+    prefix = where.prefix or where.range_of(belongs)
     is_stale = column.axis not in layers.fresh
     yield Evidence(column.axis, value, origin.name, origin.built, prefix, is_stale)
 

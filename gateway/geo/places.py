@@ -18,7 +18,8 @@ _MAX_REMEMBERED = 16384
 
 Values = tuple[tuple[str, ...], ...]
 """Country codes, one tuple for each axis in the order of Axis."""
-SILENCE: Values = tuple(() for _ in Axis)
+AXES = tuple(Axis)
+SILENCE: Values = tuple(() for _ in AXES)
 Item = TypeVar("Item")
 Key = TypeVar("Key")
 
@@ -34,7 +35,7 @@ class Words(NamedTuple):
 def of_axis(axis: Axis, *values: str) -> Words:
     """Say values on one axis; "" says nothing."""
     said = tuple(dict.fromkeys(filter(None, values)))
-    return Words(tuple(said if each is axis else () for each in Axis))
+    return Words(tuple(said if each is axis else () for each in AXES))
 
 
 def joined(said: Sequence[Words]) -> Words:
@@ -69,7 +70,7 @@ class Places:
         values = self._values.get(words.values)
         if values is None:
             values = MappingProxyType(
-                {axis: said for axis, said in zip(Axis, words.values, strict=True) if said}
+                {axis: said for axis, said in zip(AXES, words.values, strict=True) if said}
             )
             self._values[words.values] = values
         return Place(values, words.asns, words.doubts)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from gateway.model import Endpoint, FlowKey, Transport, canonical
 
 TCP, UDP = 6, 17
+_ICMP, _ICMPV6 = 1, 58
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 
 _HOP_BY_HOP, _ROUTING, _FRAGMENT, _AUTHENTICATION, _OPTIONS = 0, 43, 44, 51, 60
@@ -21,14 +22,8 @@ _TCP = struct.Struct("!HHIIBB")
 class Packet(NamedTuple):
     """One IP packet of a client."""
 
-    protocol: int
-    """IANA's number of what IP carries."""
-    client: bytes
-    """Its source address, 4 or 16 octets, canonical."""
-    destination: bytes
-    """Its destination address, likewise."""
-    key: FlowKey | None
-    """None: no ports (ICMP, a fragment, any other protocol); judged by address alone."""
+    key: FlowKey
+    """Of ICMP, a fragment and any other protocol: without ports, and judged by address alone."""
     payload: bytes
     """Of UDP and TCP; b"" for others."""
     flags: int = 0
@@ -61,7 +56,7 @@ def _v4(octets: bytes) -> Packet | None:
         return None
     client, destination, protocol = octets[12:16], octets[16:20], octets[9]
     if octets[6] & 0x3F or octets[7]:  # more fragments, or an offset
-        return Packet(protocol, client, destination, None, b"")
+        return _portless(Transport.OTHER, client, destination)
     return _carried(octets, start, end, protocol, client, destination)
 
 
@@ -83,7 +78,7 @@ def _v6(octets: bytes) -> Packet | None:
     if following in _EXTENSIONS or start > end:
         return None
     if following == _FRAGMENT:
-        return Packet(octets[start], client, destination, None, b"")
+        return _portless(Transport.OTHER, client, destination)
     return _carried(octets, start, end, following, client, destination)
 
 
@@ -97,7 +92,7 @@ def _carried(
         if not 8 <= length <= end - start:
             return None
         key = FlowKey(Transport.UDP, Endpoint(client, near), Endpoint(destination, far))
-        return Packet(UDP, client, destination, key, octets[start + 8 : start + length])
+        return Packet(key, octets[start + 8 : start + length])
     if protocol == TCP:
         if end - start < 20:
             return None
@@ -106,5 +101,10 @@ def _carried(
         if not start + 20 <= payload <= end:
             return None
         key = FlowKey(Transport.TCP, Endpoint(client, near), Endpoint(destination, far))
-        return Packet(TCP, client, destination, key, octets[payload:end], flags, sequence)
-    return Packet(protocol, client, destination, None, b"")
+        return Packet(key, octets[payload:end], flags, sequence)
+    is_icmp = protocol == (_ICMP if len(client) == 4 else _ICMPV6)
+    return _portless(Transport.ICMP if is_icmp else Transport.OTHER, client, destination)
+
+
+def _portless(transport: Transport, client: bytes, destination: bytes) -> Packet:
+    return Packet(FlowKey(transport, Endpoint(client, 0), Endpoint(destination, 0)), b"")

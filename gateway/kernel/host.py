@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gateway.errors import CarryError
-from gateway.kernel import iptables, nft
+from gateway.kernel import compat, nft
 
 _CAP_NET_ADMIN = 12
 _CAP_NET_RAW = 13
@@ -47,15 +47,15 @@ def _kernel() -> Iterator[str]:
         yield "nft is not installed: install the package nftables, 1.0.6 or newer"
         return
     try:
-        queue, tproxy = nft.has_queue(), nft.has_tproxy()
+        queue, tproxy = nft.has_queue() or compat.has_target(), nft.has_tproxy()
     except CarryError as error:
         yield f"nft does not work: {error}"
         return
-    if not queue and not iptables.has_target():
+    if not queue:
         yield (
             "no way to the queue: the kernel has neither nft's queue statement (CONFIG_NFT_QUEUE, "
-            "module nft_queue) nor the iptables target NFQUEUE (CONFIG_NETFILTER_XT_TARGET_NFQUEUE,"
-            " module xt_NFQUEUE, package iptables)"
+            "module nft_queue) nor the target NFQUEUE for nft (CONFIG_NFT_COMPAT and "
+            "CONFIG_NETFILTER_XT_TARGET_NFQUEUE, modules nft_compat and xt_NFQUEUE)"
         )
     if not tproxy:
         yield (

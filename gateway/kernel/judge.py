@@ -3,7 +3,7 @@ Knows: the marks; RFC 9293's SYN.  Never: deciding (the gate does), sockets, nft
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,24 +12,21 @@ from gateway.kernel import datagram, marks
 from gateway.kernel.datagram import ACK, SYN, Packet
 from gateway.kernel.first_octets import Added, FirstOctets, FirstOctetsLimits, Gathering
 from gateway.kernel.queue_messages import DROP, Queued
-from gateway.model import Action, FlowKey, Transport, Verdict
+from gateway.model import Action, Endpoint, FlowKey, Transport, Verdict
 
 
 class Gate(Protocol):
     """Who decides.  It always answers: doubt is a block, never an exception."""
 
     def judge(self, key: FlowKey, payload: bytes | None, names: tuple[str, ...] = ()) -> Verdict:
-        """Judge a datagram, or a stream: by None before its first octets, then by these."""
+        """Judge a datagram; or a stream: by None before its first octets, then by these, and later
+        by None again, which means what it said first."""
 
     def wants_more(self, first: bytes) -> bool:
         """Say whether a stream's first octets are too few to be recognised."""
 
-    def judge_address(self, client: bytes, destination: bytes) -> Action:
-        """Judge what has no ports (ICMP, fragments, other protocols): ALLOW only if the policy
-        allows the destination whatever is sent there.
-
-        Args:    client, destination: 4 or 16 octets, canonical.
-        """
+    def begins(self, key: FlowKey) -> None:
+        """Learn that a stream begins: what an earlier one of the same key said is not its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +36,8 @@ class Target:
     number: int
     octets: frozenset[int] = frozenset((4, 16))
     """The families it can carry; what it cannot is blocked."""
+    carries_all: bool = False
+    """True: every protocol of IP; False: UDP and TCP."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +53,14 @@ class Hands:
     """Answer a packet that was held: queue, number, DROP or a mark."""
 
 
+TLS_PORTS = frozenset((443, 465, 853, 989, 990, 993, 995, 5061, 5223, 8883))
+"""Where clients speak TLS from the first octet (IANA): what they say names nobody but the server,
+so their flows mostly turn out to be allowed or blocked, which the kernel can do, and hardly ever to
+be carried otherwise, which only the local proxy can."""
+
 # What stands for a target that only `Hands.carry` reaches.
 _BY_HAND = -1
+_MAX_MOVED = 4_096
 
 
 class Judge:
@@ -70,17 +75,22 @@ class Judge:
         epoch: int,
         targets: Mapping[str, Target],
         proxy: int | None = None,
+        straight_ports: frozenset[int] = TLS_PORTS,
         limits: FirstOctetsLimits | None = None,
     ) -> None:
         """Begin in an epoch of the marks (1..255).
 
         Args:    targets: relays and interface exits by the names that verdicts use.
                  proxy: the local proxy's target; TCP flows that cannot be decided by address go
-                 there; None: they are watched until their first octets are there.
+                 there, but for those to `straight_ports`; None: all go straight.  A flow that goes
+                 straight is watched until its first octets are there; if it is then to be carried
+                 otherwise it is reset, and the client's next try goes to the proxy.
         """
         self.counters: Counter[str] = Counter()
         self._gate, self._hands, self._clock = gate, hands, clock
         self._targets, self._proxy = targets, proxy
+        self._straight_ports = straight_ports
+        self._moved: OrderedDict[Endpoint, None] = OrderedDict()
         self._first = FirstOctets(limits or FirstOctetsLimits())
         self._allow = 0
         self.adopt(epoch)
@@ -89,8 +99,13 @@ class Judge:
         """Go over to another epoch, after the rules did: a mark of the old one does not pass."""
         self.epoch = epoch
         self._allow = marks.mark(epoch, marks.DIRECT, marks.ANSWER)
-        self._blocked = marks.mark(epoch, marks.BLOCK, marks.ANSWER)
-        self._blocked_place = marks.mark(epoch, marks.BLOCK_PLACE, marks.ANSWER)
+        self._reset = marks.mark(epoch, marks.REFUSE, marks.ANSWER)
+        self._blocks = {
+            (False, None): marks.mark(epoch, marks.BLOCK, marks.ANSWER),
+            (False, "refuse"): self._reset,
+            (True, None): marks.mark(epoch, marks.BLOCK_PLACE, marks.ANSWER),
+            (True, "refuse"): marks.mark(epoch, marks.REFUSE_PLACE, marks.ANSWER),
+        }
 
     def judge(self, queued: Queued) -> int | None:
         """Answer one packet; None: it is held, and `Hands.answer` gets its answer."""
@@ -100,14 +115,12 @@ class Judge:
             self.counters["cut" if queued.is_cut else "malformed"] += 1
             return DROP
         key = packet.key
-        if key is None:
-            action = self._gate.judge_address(packet.client, packet.destination)
-            answer = self._allow if action is Action.ALLOW else self._blocked
-            return answer | marks.kept(queued.mark)
+        if key.transport is Transport.UDP:
+            verdict = self._gate.judge(key, packet.payload)
+            return self._udp(verdict, key, packet.payload, queued.mark)
         if key.transport is Transport.TCP:
             return self._tcp(packet, key, queued)
-        verdict = self._gate.judge(key, packet.payload)
-        return self._udp(verdict, key, packet.payload, queued.mark)
+        return self._other(self._gate.judge(key, packet.payload), key, queued.mark)
 
     def expire(self) -> None:
         """Block the TCP flows that say too little for too long; call it every second."""
@@ -120,7 +133,7 @@ class Judge:
         if number == marks.BLOCK:
             if was is not None and asked & marks.CONTENT:
                 return DROP  # this datagram, and not its flow
-            return self._blocked | marks.kept(asked)
+            return self._block(verdict) | marks.kept(asked)
         if number == _BY_HAND or (was is not None and was != number and asked & marks.CONTENT):
             self._hands.carry(key, payload, verdict)
             return DROP
@@ -129,6 +142,19 @@ class Judge:
             self._hands.forget(key)
             return DROP
         return self._allow | number << 16 | marks.kept(asked)
+
+    def _other(self, verdict: Verdict, key: FlowKey, asked: int) -> int:
+        """Answer what has no ports: allowed, by an interface, or not at all."""
+        number, was = self._number(verdict, key), self._was(asked)
+        if number in (marks.BLOCK, _BY_HAND) or (was is not None and was != number):
+            return self._block(verdict) | marks.kept(asked)
+        return self._allow | number << 16 | marks.kept(asked)
+
+    def _block(self, verdict: Verdict, *, place: bool = False) -> int:
+        """Give a block's answer: of the flow, or of the place; as the policy says, or, where a
+        verdict that is none cannot be carried out, in silence."""
+        how = verdict.target if verdict.action is Action.BLOCK else None
+        return self._blocks[place, how]
 
     def _was(self, asked: int) -> int | None:
         """Give where the flow has gone until now; None: it is new."""
@@ -145,24 +171,30 @@ class Judge:
         target = self._targets.get(verdict.target or "")
         if target is None:
             return _BY_HAND
-        return target.number if len(key.destination.address) in target.octets else marks.BLOCK
+        if len(key.destination.address) not in target.octets:
+            return marks.BLOCK
+        is_carried = target.carries_all or key.transport in (Transport.UDP, Transport.TCP)
+        return target.number if is_carried else marks.BLOCK
 
     def _tcp(self, packet: Packet, key: FlowKey, queued: Queued) -> int | None:
         flow = self._first.get(key)
         if flow is not None and not packet.flags & SYN:
             return self._gather(flow, packet, queued)
-        verdict = self._gate.judge(key, None)
         was, kept = self._was(queued.mark), marks.kept(queued.mark)
+        if was is None and packet.flags & (SYN | ACK) == SYN:
+            self._gate.begins(key)
+        verdict = self._gate.judge(key, None)
         if not verdict.settled:
             return self._unsettled(verdict, packet, key, queued)
         number = self._number(verdict, key)
         if number == _BY_HAND:
             number = marks.BLOCK if self._proxy is None else self._proxy
         if number == marks.BLOCK:
-            return self._blocked_place | kept
+            # A flow that was up is told so: silence would keep its client waiting for minutes.
+            return (self._block(verdict, place=True) if was is None else self._reset) | kept
         if was is not None and was != number and was != self._proxy:
             self.counters["cannot be moved"] += 1
-            return self._blocked | kept
+            return self._reset | kept
         # What the proxy holds stays with it: it asks the gate itself.
         return self._allow | (number if was is None else was) << 16 | kept
 
@@ -173,18 +205,20 @@ class Judge:
         was, kept = self._was(queued.mark), marks.kept(queued.mark)
         if was is not None and (was == self._proxy or not queued.mark & marks.EARLIER):
             return self._allow | was << 16 | kept
-        is_first = packet.flags & (SYN | ACK) == SYN
-        if is_first and self._proxy is not None:
-            return self._allow | self._proxy << 16 | kept
-        if not is_first:
+        if packet.flags & (SYN | ACK) != SYN:
             self.counters["first octets unseen"] += 1
-            return self._blocked | kept
+            return self._reset | kept
+        if self._proxy is not None and not self._goes_straight(key.destination):
+            return self._allow | self._proxy << 16 | kept
         if packet.payload:
             # TCP Fast Open (RFC 7413): without an answer the client sends its SYN again, bare.
             self.counters["data in a SYN"] += 1
             return DROP
         self._restart(key, packet.sequence + 1)
         return self._allow | marks.PROVISIONAL | kept
+
+    def _goes_straight(self, destination: Endpoint) -> bool:
+        return destination.port in self._straight_ports and destination not in self._moved
 
     def _restart(self, key: FlowKey, first: int) -> None:
         known = self._first.get(key)
@@ -201,22 +235,27 @@ class Judge:
         limits = self._first.limits
         added = flow.add(packet.sequence, packet.payload)
         if added is Added.CONFLICT:
-            return self._end(flow, self._blocked, "octets sent twice differ")
+            return self._end(flow, self._reset, "octets sent twice differ")
         head = bytes(flow.head[: limits.octets])
         if added is Added.NOTHING_NEW or self._gate.wants_more(head):
             if len(flow.held) >= limits.packets or len(flow.head) >= limits.octets:
-                return self._end(flow, self._blocked, "first octets undetermined")
+                return self._end(flow, self._reset, "first octets undetermined")
             self._first.hold(flow, queued.queue, queued.number)
             for oldest in self._first.too_many():
                 self._give_up(oldest, "too many packets held")
             return None
-        verdict = self._gate.judge(flow.key, head)
+        return self._decide(flow, self._gate.judge(flow.key, head))
+
+    def _decide(self, flow: Gathering, verdict: Verdict) -> int:
         if verdict.action is Action.ALLOW:
             return self._end(flow, self._allow, "")
-        if verdict.action is not Action.BLOCK:
-            # The handshake went to the destination itself; a flow cannot be moved after that.
-            return self._end(flow, self._blocked, "cannot be moved")
-        return self._end(flow, self._blocked, "")
+        if verdict.action is Action.BLOCK:
+            return self._end(flow, self._block(verdict), "")
+        # The handshake went to the destination itself, and a flow cannot be moved after that.
+        self._moved[flow.key.destination] = None
+        if len(self._moved) > _MAX_MOVED:
+            self._moved.popitem(last=False)
+        return self._end(flow, self._reset, "cannot be moved")
 
     def _end(self, flow: Gathering, answer: int, why: str) -> int:
         """Answer what was held, and give the answer to the packet at hand."""
@@ -230,4 +269,4 @@ class Judge:
     def _give_up(self, flow: Gathering, why: str) -> None:
         self.counters[why] += 1
         for queue, number in flow.held:
-            self._hands.answer(queue, number, self._blocked)
+            self._hands.answer(queue, number, self._reset)

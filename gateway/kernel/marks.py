@@ -33,8 +33,10 @@ LOOKS_MASK = 0xF0
 
 DIRECT = 0
 """The target of a flow that goes where its client sends it."""
-FIRST_TARGET, LAST_TARGET = 1, 252
+FIRST_TARGET, LAST_TARGET = 1, 250
 """Targets of relays, interface exits and the local proxy."""
+REFUSE_PLACE, REFUSE = 251, 252
+"""As the two below, and the client is told: a TCP reset, or ICMP "administratively prohibited"."""
 REPLY = 253
 """The target of datagrams that we send to clients as from another address: not tracked."""
 BLOCK_PLACE = 254

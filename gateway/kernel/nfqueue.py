@@ -12,14 +12,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from twisted.internet.interfaces import IReadDescriptor
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from gateway.errors import CarryError, WireError
 from gateway.kernel import queue_messages as messages
 from gateway.kernel.queue_messages import Queued, Refused
+
+_log = Logger(namespace="gateway.kernel")
 
 # linux/netlink.h; the socket module has only some of them.
 _NETLINK_NETFILTER = 12
@@ -32,6 +36,16 @@ _COUNTERS = Path("/proc/self/net/netfilter/nfnetlink_queue")
 Judge = Callable[[Queued], int | None]
 """Gives the answer: messages.DROP, or the mark with which the packet goes on; None: later, by
 QueueSocket.answer."""
+
+
+class Batch(Protocol):
+    """Who is told of each batch: what is judged together may be written down together."""
+
+    def begin(self) -> None:
+        """A batch begins."""
+
+    def end(self) -> bool:
+        """It has been judged, and its answers leave next; False: all of it is dropped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +67,11 @@ class QueueSocket:
     """One worker's queues, for a reactor's addReader."""
 
     def __init__(
-        self, queues: Iterable[int], judge: Judge, limits: QueueLimits | None = None
+        self,
+        queues: Iterable[int],
+        judge: Judge,
+        limits: QueueLimits | None = None,
+        batch: Batch | None = None,
     ) -> None:
         """Open the queues; the rules must be there already.
 
@@ -65,7 +83,9 @@ class QueueSocket:
         self._judge = judge
         self._heads = {queue: messages.verdict_head(queue) for queue in queues}
         self._buffer = bytearray(self._limits.copied_len + _OVERHEAD_LEN)
-        self._verdicts: list[bytes] = []
+        self._batch = batch
+        self._answers: list[tuple[int, int, int]] = []
+        """Queue, number and answer of what leaves next."""
         self._is_reading = False
         try:
             self._socket = self._open()
@@ -98,6 +118,8 @@ class QueueSocket:
     def doRead(self) -> None:
         """IReadDescriptor API: judge what waits, at most one batch."""
         self._is_reading = True
+        if self._batch is not None:
+            self._batch.begin()
         try:
             for _ in range(self._limits.batch):
                 try:
@@ -110,11 +132,16 @@ class QueueSocket:
                 self._read(length)
         finally:
             self._is_reading = False
+            if self._batch is not None and not self._batch.end():
+                self.counters["dropped unwritten"] += len(self._answers)
+                self._answers = [
+                    (queue, number, messages.DROP) for queue, number, _ in self._answers
+                ]
             self._send()
 
     def answer(self, queue: int, number: int, answer: int) -> None:
         """Give the verdict on a packet that was held."""
-        self._verdicts.append(messages.verdict(self._heads[queue], number, answer))
+        self._answers.append((queue, number, answer))
         if not self._is_reading:
             self._send()
 
@@ -125,20 +152,35 @@ class QueueSocket:
             self.counters["malformed"] += 1
             return
         if isinstance(queued, Queued):
-            answer = self._judge(queued)
+            answer = self._answer_to(queued)
             self.counters["packets"] += 1
             if answer is not None:
-                head = self._heads[queued.queue]
-                self._verdicts.append(messages.verdict(head, queued.number, answer))
+                self._answers.append((queued.queue, queued.number, answer))
         elif isinstance(queued, Refused):
             # ENOENT: the packet is gone, with its interface or its queue.
             self.counters[f"refused {errno.errorcode.get(queued.errno, '?')}"] += 1
 
+    def _answer_to(self, queued: Queued) -> int | None:
+        try:
+            return self._judge(queued)
+        except Exception:  # whatever it is: the reactor would close the queue of all other flows
+            if not self.counters["failed"]:
+                _log.failure("a packet could not be judged, and is dropped")
+            self.counters["failed"] += 1
+            return messages.DROP
+
     def _send(self) -> None:
-        if not self._verdicts:
+        if not self._answers:
             return
-        octets, count = b"".join(self._verdicts), len(self._verdicts)
-        self._verdicts.clear()
+        heads = self._heads
+        octets = b"".join(
+            [
+                messages.verdict(heads[queue], number, answer)
+                for queue, number, answer in self._answers
+            ]
+        )
+        count = len(self._answers)
+        self._answers.clear()
         try:
             self._socket.send(octets)
             self.counters["verdicts"] += count

@@ -7,12 +7,12 @@ import re
 from dataclasses import dataclass
 
 from gateway.errors import CarryError, DataError
-from gateway.kernel import readback, ruleset, table
+from gateway.kernel import asking, compat, readback, ruleset, table
 from gateway.kernel.command import run
 from gateway.kernel.router import Router
 from gateway.kernel.table import Table
 
-_STATE = re.compile(rb"epoch=(\d+) digest=([0-9a-f]+)")
+_STATE = re.compile(rb"epoch=(\d+) digest=([0-9a-f]+) policy=([0-9a-f]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,23 @@ class Installed:
     """What a table says of itself."""
 
     epoch: int
-    """The next one to use is the one after it: its flows were judged by who knows what policy."""
+    """The next one to use is the one after it: its flows were judged by who knows what policy.
+    0: a lock."""
     digest: str
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A table whose sets are loaded, and which is not in force yet."""
+
+    table: Table
+    change: str
+    """The transaction that puts it into force."""
+    is_whole: bool
+    """True: that replaces whatever has the name; False: only what differs is sent."""
+    has_nft_queue: bool
+    router: Router
 
 
 class Nft:
@@ -32,31 +47,83 @@ class Nft:
         self._applied: tuple[Table, str] | None = None
 
     def apply(self, router: Router) -> bool:
-        """Make the kernel's table the desired one, in one transaction.
+        """Make the kernel's table the desired one; False if there was nothing to do.
 
-        The first time whatever has its name is replaced; later, if nobody else changed a rule,
-        only what differs is sent.
+        The first time, and where somebody else changed a rule, whatever has its name is replaced.
 
-        Returns: False if there was nothing to do.
         Raises:  CarryError: nft refused; the table is as it was.  DataError: it is not a gateway's.
+        """
+        prepared = self.prepare(router)
+        if not self.commit(prepared):
+            return False
+        self.tidy()
+        return True
+
+    def prepare(self, router: Router) -> Prepared:
+        """Load what a table needs beside what is in use: no packet notices.  It takes seconds for
+        hundreds of thousands of ranges, and belongs in a thread.
+
+        Raises:  as apply.
         """
         assert router.name == self._name, router.name
         desired = ruleset.render(router)
-        change = None
         if self._applied is not None and self.is_untouched():
-            change = table.difference(self._applied[0], desired)
-        if change == "":
-            return False
+            there = self._applied[0]
+            change = table.difference(there, desired)
+            if change is not None:
+                if loading := table.loading(there, desired):
+                    run("nft", "-f", "-", text=loading)
+                return Prepared(desired, change, False, router.has_nft_queue, router)
         # Whether a table of the name is somebody else's must be known before it is replaced.
-        if change is None:
-            self.installed()
-            change = table.install(desired)
-        run("nft", "-f", "-", text=change)
-        self._applied = desired, readback.fingerprint(self._name)
+        self.installed()
+        return Prepared(desired, table.install(desired), True, router.has_nft_queue, router)
+
+    def commit(self, prepared: Prepared) -> bool:
+        """Put a prepared table into force, in one transaction; False if it was already.
+
+        Raises:  CarryError: nft refused; the table is as it was.
+        """
+        if not prepared.change:
+            return False
+        run("nft", "-f", "-", text=prepared.change)
+        if prepared.is_whole and not prepared.has_nft_queue:
+            # Until both are there, what asks is dropped.
+            compat.insert(self._name, asking.ASKING, prepared.router.queues)
+            compat.insert(self._name, asking.SAMPLED, prepared.router.queues, bypass=True)
+        self._applied = prepared.table, readback.fingerprint(self._name)
         return True
 
+    def abandon(self, prepared: Prepared) -> None:
+        """Unload what was prepared and will not be put into force.
+
+        Raises:  CarryError: nft refused.
+        """
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove the sets that nothing refers to; it may take long, and belongs in a thread.
+
+        Raises:  CarryError: nft refused.
+        """
+        if self._applied is None:
+            return
+        wanted = {one.name for one in self._applied[0].sets}
+        left = [name for name in readback.sets(self._name) if name not in wanted]
+        if left:
+            run("nft", "-f", "-", text=table.unloading(self._name, left))
+
+    def lock(self, clients: tuple[str, ...]) -> None:
+        """Put the lock-down in the place of whatever has the name.
+
+        Args:    clients: the interfaces that the clients are behind; () locks all forwarding.
+        Raises:  CarryError: nft refused.  DataError: the table is not a gateway's.
+        """
+        self.installed()
+        self._applied = None
+        run("nft", "-f", "-", text=table.install(ruleset.locked(self._name, clients)))
+
     def is_untouched(self) -> bool:
-        """Say whether the rules in the kernel are those that `apply` put there last.
+        """Say whether the rules in the kernel are those that were put there last.
 
         Elements of sets are not compared.
         """
@@ -75,7 +142,7 @@ class Nft:
         if found is None:
             expected = "a gateway's; remove it or choose another name"
             raise DataError(f"table inet {self._name}", "the table is somebody else's", expected)
-        return Installed(int(found[1]), found[2].decode())
+        return Installed(int(found[1]), found[2].decode(), found[3].decode())
 
     def remove(self) -> bool:
         """Remove the table; False if there was none.

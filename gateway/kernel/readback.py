@@ -29,8 +29,11 @@ _DUMP = 0x300
 _DONE = 3
 # NFNL_SUBSYS_NFTABLES; enum nf_tables_msg_types.
 _GET_TABLE, _GET_CHAIN, _GET_RULE = 10 << 8 | 1, 10 << 8 | 4, 10 << 8 | 7
+_GET_SET = 10 << 8 | 10
 # enum nft_table_attributes, nft_chain_attributes, nft_rule_attributes, nft_expr_attributes.
 _TABLE_NAME = 1
+_SET_TABLE, _SET_NAME, _SET_FLAGS = 1, 2, 3
+_ANONYMOUS = 1
 _CHAIN_TABLE, _CHAIN_SAID = 1, (3, 4, 5, 7)  # name, hook, policy, type
 _RULE_TABLE, _RULE_CHAIN, _RULE_EXPRESSIONS, _RULE_USERDATA = 1, 2, 4, 7
 _EXPRESSION_NAME, _EXPRESSION_DATA = 1, 2
@@ -67,6 +70,19 @@ def fingerprint(name: str) -> str:
         expressions = list(_expressions(rule.get(_RULE_EXPRESSIONS, b"")))
         said.update(repr((rule.get(_RULE_CHAIN), expressions)).encode())
     return said.hexdigest()
+
+
+def sets(name: str) -> list[str]:
+    """Give the names of a table's sets, without those that stand in rules.
+
+    Raises:  CarryError: the kernel does not say.
+    """
+    return [
+        one[_SET_NAME].rstrip(b"\0").decode()
+        for one in _ask(_GET_SET, _DUMP, attribute(_SET_TABLE, _text(name)))
+        if one.get(_SET_TABLE) == _text(name)
+        and not int.from_bytes(one.get(_SET_FLAGS, b""), "big") & _ANONYMOUS
+    ]
 
 
 def _rules(name: str) -> Iterator[dict[int, bytes]]:

@@ -15,6 +15,7 @@ from gateway.wire import SIGNATURES, Signature
 # IFNAMSIZ is 16 with the final NUL.  The kernel allows more characters; a name goes into nft's text
 # in quotes, so none that mean something there ("*" at the end is nft's wildcard).
 _INTERFACE = re.compile(r"[A-Za-z0-9_.@:+-]{1,15}")
+_HEXADECIMAL = re.compile(r"[0-9a-f]{0,64}")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,22}")
 
 
@@ -97,6 +98,9 @@ class Router:
     denied4: Ranges = ()
     """Where nothing goes, whatever it carries: dropped by the kernel, unasked."""
     denied6: Ranges = ()
+    refused4: Ranges = ()
+    """Likewise, and the client is told."""
+    refused6: Ranges = ()
     signatures: tuple[Signature, ...] = field(default=SIGNATURES, repr=False)
     spot_check: int = 1000
     """One of so many packets of judged flows is judged again; 0: none."""
@@ -105,8 +109,8 @@ class Router:
     proxy: LocalProxy | None = None
     masquerade: bool = False
     """True: clients leave by the gateway's own address (`snat: true`)."""
-    resets_tcp: bool = False
-    """True: a blocked TCP flow is told so; False: silence."""
+    policy: str = ""
+    """A short hash of what verdicts rest on, hexadecimal; the table says it of itself."""
     block_s: int = 10
     """How long the kernel remembers a block, in seconds, after the last packet of it."""
     own: tuple[tuple[Transport, int], ...] = OWN
@@ -128,8 +132,8 @@ class Router:
             interface(one)
         if not _NAME.fullmatch(self.name):
             raise AddressError(self.name, "a table's name, 1..23 of A-Z a-z 0-9 _ -")
-        object.__setattr__(self, "denied4", merge(self.denied4, 4))
-        object.__setattr__(self, "denied6", merge(self.denied6, 16))
+        for which, octets in (("denied4", 4), ("denied6", 16), ("refused4", 4), ("refused6", 16)):
+            object.__setattr__(self, which, merge(getattr(self, which), octets))
         targets = self.targets
         last = marks.LAST_TARGET
         families = all(
@@ -140,6 +144,7 @@ class Router:
         for what, holds, expected in (
             ("relays", families, "v4 with 4 octets, v6 with 16"),
             ("client interfaces", bool(self.clients), "at least one"),
+            ("policy", bool(_HEXADECIMAL.fullmatch(self.policy)), "hexadecimal digits"),
             ("epoch", 1 <= self.epoch <= marks.EPOCHS, f"1..{marks.EPOCHS}"),
             ("queue numbers", 0 <= self.queues.first <= self.queues.last <= 65535, "0..65535"),
             ("spot check", 0 <= self.spot_check < 1 << 31, "one of 0..2147483647"),

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from gateway.kernel.marks import CONTENT, JUDGE, LOOKS
+from gateway.kernel.phrases import become, has
 from gateway.kernel.table import Chain
 from gateway.model import Transport
 from gateway.wire import Condition, Signature
@@ -14,19 +15,26 @@ from gateway.wire import Condition, Signature
 _UDP_HEADER_LEN = 8
 # nft 1.0.6 loads at most this many octets in one raw expression that it can also compare.
 _MAX_OCTETS = 8
+# Octets of the payload that may tell signatures apart, and how few values such a one has.
+_MAX_TELLING = 16
+_FEW = 16
 
 
 def chains(signatures: Iterable[Signature]) -> tuple[Chain, ...]:
-    """Give the chain "signatures", which marks a UDP datagram that a signature asks for, and the
-    chains that it goes on to: one for each value of the first octet's two highest bits, so that
-    media is compared with what media could be mistaken for, and with nothing else (RFC 7983).
+    """Give the chain "signatures", which sends a UDP datagram that a signature asks for to the
+    chain "question", and the chains that it goes on to: one for each value of the first octet's two
+    highest bits, so that media is compared with what media could be mistaken for, and with nothing
+    else (RFC 7983).  Media comes first: nearly all packets are of it.
+
+    None of these chains depends on an epoch, so their maps and sets are never changed.
     """
     udp = tuple(one for one in signatures if one.transport is Transport.UDP)
-    parts, ways = [], []
-    for bits in range(4):
+    parts: list[Chain] = []
+    ways = []
+    for bits in (2, 0, 1, 3):
         first = bits << 6
         possible = [one for one in udp if _may_begin(one, first)]
-        parts.append(Chain(f"signatures_{bits}", tuple(_rules(possible, udp))))
+        parts += _chains(f"signatures_{bits}", possible, udp)
         ways.append(f"@th,{8 * _UDP_HEADER_LEN},8 and 0xc0 == {first:#04x} goto signatures_{bits}")
     return *parts, Chain("signatures", tuple(ways))
 
@@ -36,23 +44,51 @@ def _may_begin(signature: Signature, first: int) -> bool:
     return first & mask == value
 
 
-def _rules(possible: list[Signature], udp: tuple[Signature, ...]) -> Iterator[str]:
-    """Write one rule a signature; the first that fits returns.
+def _chains(name: str, possible: list[Signature], udp: tuple[Signature, ...]) -> Iterator[Chain]:
+    """Write the chain of a list of signatures; those that one octet tells apart from most datagrams
+    have a chain of their own behind a look at that octet.
 
     Those that every datagram is judged for come first, so a datagram that is of two kinds is judged
     rather once too often.  One whose kind is judged once a flow asks only while the flow's
     conntrack mark lacks the kind's look; kinds that have no bit left ask always.
     """
     looks = dict(zip((one.name for one in udp if not one.carries_identifiers), LOOKS, strict=False))
-    for one in _distinct([one for one in possible if one.name not in looks]):
-        yield f"{_match(one)} {_asks(0)}"
+    left = _distinct([one for one in possible if one.name not in looks])
+    rules = []
+    while (octet := _telling_octet(left)) is not None:
+        alike = [one for one in left if _tells(one, octet)]
+        left = [one for one in left if one not in alike]
+        values = sorted({value for one in alike for value in _values(one, octet)})
+        text = ", ".join(f"{value:#04x}" for value in values)
+        bit = 8 * (_UDP_HEADER_LEN + octet)
+        rules.append(f"@th,{bit},8 {{ {text} }} jump {name}_{octet}")
+        yield Chain(f"{name}_{octet}", tuple(f"{_match(one)} {_asks(0)}" for one in alike))
+    rules += [f"{_match(one)} {_asks(0)}" for one in left]
     for one in possible:
         if look := looks.get(one.name):
-            yield f"{_match(one)} ct mark and {look:#x} == 0 {_asks(look)}"
+            rules.append(f"{has(look, 0, 'ct')} {_match(one)} {_asks(look)}")
+    yield Chain(name, tuple(rules))
+
+
+def _telling_octet(signatures: list[Signature]) -> int | None:
+    """Give the octet that tells most of these from what they are not; None: none tells two."""
+    counts = [sum(_tells(one, at) for one in signatures) for at in range(1, _MAX_TELLING)]
+    most = max(counts, default=0)
+    return counts.index(most) + 1 if most > 1 else None
+
+
+def _tells(signature: Signature, octet: int) -> bool:
+    return len(_values(signature, octet)) <= _FEW
+
+
+def _values(signature: Signature, octet: int) -> list[int]:
+    """Give the values that an octet of a fitting datagram may have."""
+    mask, value = (number >> 8 * octet & 0xFF for number in _fold(signature))
+    return [one for one in range(256) if one & mask == value]
 
 
 def _asks(look: int) -> str:
-    return f"meta mark set meta mark or {JUDGE | CONTENT | look:#x} return"
+    return f"{become(JUDGE | CONTENT | look)} goto question"
 
 
 def _distinct(signatures: list[Signature]) -> list[Signature]:

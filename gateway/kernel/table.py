@@ -4,7 +4,7 @@ of two.  Knows: nft(8), whose file is one atomic transaction.  Never: what the r
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from gateway.kernel.ranges import Ranges, spell
@@ -44,16 +44,21 @@ class Table:
     name: str
     epoch: int
     sets: tuple[Set, ...]
+    """Those of ranges are never changed: other ranges are a set of another name."""
     chains: tuple[Chain, ...]
+    policy: str = ""
+    """What its verdicts rest on; hexadecimal."""
 
     def digest(self) -> str:
         """Give a short hash of everything in it; two tables of one hash are one."""
-        everything = hashlib.sha256(repr((self.sets, self.chains)).encode())
+        names = [(one.name, one.spec) for one in self.sets]
+        everything = hashlib.sha256(repr((names, self.chains)).encode())
         return everything.hexdigest()[:32]
 
     def state(self) -> Chain:
         """Give the chain that says which table this is; nothing jumps to it."""
-        return Chain(STATE, (f'return comment "epoch={self.epoch} digest={self.digest()}"',))
+        said = f"epoch={self.epoch} digest={self.digest()} policy={self.policy}"
+        return Chain(STATE, (f'return comment "{said}"',))
 
 
 def install(table: Table) -> str:
@@ -66,8 +71,7 @@ def install(table: Table) -> str:
     chains = (table.state(), *table.chains)
     lines += [_add_chain(table, chain) for chain in chains]
     for one in table.sets:
-        lines += [f"add set inet {table.name} {one.name} {{ {one.spec} }}"]
-        lines += _elements(table.name, one)
+        lines.append(_add_set(table.name, one))
     lines += [line for chain in chains for line in _add_rules(table, chain)]
     return "\n".join(lines) + "\n"
 
@@ -77,22 +81,38 @@ def removal(name: str) -> str:
     return "\n".join(_removal(name)) + "\n"
 
 
-def difference(old: Table, new: Table) -> str | None:
-    """Write the transaction that makes one table another: "" if they are one.
+def loading(old: Table, new: Table) -> str:
+    """Write the transaction that loads the sets that a table needs and another has not; "" if there
+    are none.  No packet meets them yet."""
+    there = {one.name for one in old.sets}
+    lines = []
+    for one in new.sets:
+        if one.name not in there:
+            lines.append(_add_set(new.name, one))
+    return "".join(f"{line}\n" for line in lines)
 
-    Returns: None if only `install` can: another name, other sets or another hook.
+
+def unloading(name: str, sets: Iterable[str]) -> str:
+    """Write the transaction that removes sets that no rule refers to."""
+    return "".join(f"delete set inet {name} {one}\n" for one in sets)
+
+
+def difference(old: Table, new: Table) -> str | None:
+    """Write the transaction that makes one table another, whose sets are there; "": they are one.
+
+    Returns: None if only `install` can: another name, another kind of set or another hook.
     """
     before = {chain.name: chain for chain in (old.state(), *old.chains)}
     after = {chain.name: chain for chain in (new.state(), *new.chains)}
-    same = [name for name in after if name in before]
+    specs = {one.name: one.spec for one in old.sets}
     if (
         old.name != new.name
-        or [(one.name, one.spec) for one in old.sets] != [(one.name, one.spec) for one in new.sets]
-        or any(before[name].hook != after[name].hook for name in same)
+        or any(specs.get(one.name, one.spec) != one.spec for one in new.sets)
+        or any(before[name].hook != after[name].hook for name in after if name in before)
         or any(before[name].hook for name in before.keys() - after.keys())
     ):
         return None
-    if before == after and old.sets == new.sets:
+    if before == after:
         return ""
     gone = [name for name in before if name not in after]
     changed = [chain for name, chain in after.items() if before.get(name) != chain]
@@ -101,27 +121,16 @@ def difference(old: Table, new: Table) -> str | None:
     lines += [f"flush chain inet {new.name} {one.name}" for one in changed if one.name in before]
     lines += [line for chain in changed for line in _add_rules(new, chain)]
     lines += [f"delete chain inet {new.name} {name}" for name in gone]
-    for was, becomes in zip(old.sets, new.sets, strict=True):
-        lines += _change(new.name, was, becomes)
+    lines += [f"flush set inet {new.name} {one.name}" for one in new.sets if one.is_volatile]
     return "\n".join(lines) + "\n"
 
 
-def _change(table: str, was: Set, becomes: Set) -> Iterator[str]:
-    if becomes.is_volatile:
-        yield f"flush set inet {table} {becomes.name}"
-        return
-    if was.ranges != becomes.ranges:
-        # Emptied and filled, in the one transaction: nft 1.0.6 takes 2.8 s for 300,000 ranges so,
-        # 6.8 s to add a single one (it reads the set first), and minutes to delete a hundred.
-        yield f"flush set inet {table} {becomes.name}"
-        yield from _elements(table, becomes)
-
-
-def _elements(table: str, one: Set) -> Iterator[str]:
-    # In one command: for each, nft looks through all that there are.
-    if one.ranges:
-        text = ", ".join(spell(first, last, one.octets) for first, last in one.ranges)
-        yield f"add element inet {table} {one.name} {{ {text} }}"
+def _add_set(table: str, one: Set) -> str:
+    # With its elements in one command: for each, nft looks through all that there are, and to add
+    # to a set that is there it reads every set of the table first, which takes seconds.
+    ranges = ", ".join(spell(first, last, one.octets) for first, last in one.ranges)
+    elements = f" elements = {{ {ranges} }}" if ranges else ""
+    return f"add set inet {table} {one.name} {{ {one.spec}{elements} }}"
 
 
 def _add_chain(table: Table, chain: Chain) -> str:

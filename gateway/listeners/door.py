@@ -1,25 +1,27 @@
-"""What all flows through one listener share.  Owns: Door, and closing all of it.
-Knows: Twisted's Deferreds.  Never: a protocol."""
+"""What all flows through one listener share.  Owns: Door, and closing all of it; Doorkeeper: what
+every listener does alike.  Knows: Twisted's Deferreds.  Never: a protocol."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from twisted.internet.defer import Deferred, DeferredList
 
 from gateway.errors import CarryError
 from gateway.listeners.interfaces import Wiring
+from gateway.listeners.pipes import Pipes
 from gateway.listeners.reactor import Port
 from gateway.listeners.shares import Shares
 from gateway.listeners.tally import Drop, Tally
-from gateway.model import FlowKey
+from gateway.model import Endpoint, FlowKey
 
 
 class Connection(Protocol):
-    """A connection that is open."""
+    """What is judged again and ended alike: a client's connection, a relay, UDP sessions."""
 
     def abort(self) -> None:
-        """Cut it at once; may be called twice."""
+        """End it at once; may be called twice."""
 
     def rejudge(self) -> None:
         """Judge it by the policy in force; may be called twice."""
@@ -44,7 +46,9 @@ class Door:
         self.destinations = Shares(
             limits.udp_destinations, limits.udp_destinations_per_client, Drop.DESTINATIONS_FULL
         )
+        self.pipes = Pipes(limits.splices)
         self.is_closing = False
+        self._ports: list[Port] = []
         self._open: set[Connection] = set()
         self._closings: set[Deferred[None]] = set()
         self._closed: Deferred[None] | None = None
@@ -58,6 +62,14 @@ class Door:
         """Count and write down a datagram that was let pass and that nobody took."""
         self.tally.drop(Drop.NOT_SENT)
         self.gate.not_carried(key, reason)
+
+    def open(self, *ports: Port) -> Endpoint:
+        """Take the ports that clients come to, until it closes; give where the first is bound."""
+        self._ports += ports
+        host = ports[0].getHost()
+        bound = Endpoint.of(host.host, host.port)
+        self.tally.where = str(bound)
+        return bound
 
     def rejudge(self) -> None:
         """Judge every connection by the policy in force."""
@@ -90,6 +102,8 @@ class Door:
     def close(self) -> Deferred[None]:
         """Cut everything; fires when the last connection and port are gone."""
         self.is_closing = True
+        while self._ports:
+            self.shut(self._ports.pop())
         for connection in tuple(self._open):
             connection.abort()
         self.tally.close()
@@ -98,3 +112,23 @@ class Door:
             self._closed = Deferred()
             waits.append(self._closed)
         return DeferredList(waits, consumeErrors=True).addCallback(lambda _all: None)
+
+
+class Doorkeeper:
+    """The part of the Listener API that is the same for every listener."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._door = Door(wiring)
+
+    def rejudge(self) -> None:
+        """Listener API."""
+        self._door.rejudge()
+
+    def stop(self) -> Deferred[None]:
+        """Listener API."""
+        return self._door.close()
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """Listener API."""
+        return self._door.tally.snapshot()

@@ -3,16 +3,14 @@ Owns: the UDP and the TCP forward.  Knows: nothing of what they carry.  Never: v
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import cast
 
-from twisted.internet.defer import Deferred
 from twisted.internet.protocol import DatagramProtocol
 
 from gateway.listeners.answers import Failing
-from gateway.listeners.door import Door
+from gateway.listeners.door import Door, Doorkeeper
 from gateway.listeners.interfaces import Wiring
-from gateway.listeners.reactor import DatagramTransport, Port, SocketAddress
+from gateway.listeners.reactor import DatagramTransport, SocketAddress
 from gateway.listeners.stream_door import ClientConnection, StreamListener
 from gateway.listeners.tally import Drop
 from gateway.listeners.udp_session import Give
@@ -21,16 +19,8 @@ from gateway.listeners.udp_ways import MAX_PACKET_LEN, send_datagram
 from gateway.model import Endpoint, Verdict
 
 
-class ForwardConnection(ClientConnection):
-    """One client's connection; it has asked by coming."""
-
-    def __init__(self, door: Door, to: Endpoint) -> None:
-        super().__init__(door)
-        self._to = to
-
-    def opened(self) -> None:
-        """ClientConnection API."""
-        self.connect_to(self._to)
+class PlainConnection(ClientConnection):
+    """The connection of a client that does not know us: it has asked by coming."""
 
     def handshake(self) -> None:
         """ClientConnection API: there is none."""
@@ -47,6 +37,18 @@ class ForwardConnection(ClientConnection):
         self.abort()
 
 
+class ForwardConnection(PlainConnection):
+    """One whose destination is the same for all."""
+
+    def __init__(self, door: Door, to: Endpoint) -> None:
+        super().__init__(door)
+        self._to = to
+
+    def opened(self) -> None:
+        """ClientConnection API."""
+        self.connect_to(self._to)
+
+
 class TcpForwardListener(StreamListener):
     """A TCP port that stands for one destination."""
 
@@ -54,27 +56,23 @@ class TcpForwardListener(StreamListener):
         super().__init__(address, wiring, lambda door: ForwardConnection(door, to))
 
 
-class UdpForwardListener(DatagramProtocol):
+class UdpForwardListener(Doorkeeper, DatagramProtocol):
     """A UDP port that stands for one destination."""
 
     noisy = False
 
     def __init__(self, address: Endpoint, to: Endpoint, wiring: Wiring) -> None:
+        super().__init__(wiring)
         self._address = address
         self._to = (to,)
-        self._door = Door(wiring)
         self._sessions = UdpSessions(self._door, self._giver)
-        self._port: Port | None = None
 
     def listen(self) -> Endpoint:
         """Listener API."""
-        self._port = self._door.reactor.listenUDP(
+        port = self._door.reactor.listenUDP(
             self._address.port, self, interface=self._address.host, maxPacketSize=MAX_PACKET_LEN
         )
-        host = self._port.getHost()
-        bound = Endpoint.of(host.host, host.port)
-        self._door.tally.where = str(bound)
-        return bound
+        return self._door.open(port)
 
     def datagramReceived(self, datagram: bytes, addr: SocketAddress) -> None:
         """DatagramProtocol API."""
@@ -89,20 +87,3 @@ class UdpForwardListener(DatagramProtocol):
                 self._door.tally.drop(Drop.NOT_SENT)
 
         return give
-
-    def rejudge(self) -> None:
-        """Listener API."""
-        self._sessions.rejudge()
-
-    def stop(self) -> Deferred[None]:
-        """Listener API."""
-        self._sessions.close()
-        if self._port is not None:
-            self._door.shut(self._port)
-            self._port = None
-        return self._door.close()
-
-    @property
-    def counters(self) -> Mapping[str, int]:
-        """Listener API."""
-        return self._door.tally.snapshot()

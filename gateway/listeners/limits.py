@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 # A stream's first bytes are kept for each connection: past this a flood of them is our memory.
-_MOST_FIRST_BYTES = 64 * 1024
+MOST_FIRST_BYTES = 64 * 1024
+"""The most that `first_bytes_len` may be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,10 @@ class Limits:
     """Neither side spoke.  2 hours 4 minutes, the least that RFC 5382 REQ-5 allows a NAT."""
     closing_timeout_s: float = 60.0
     """For the last bytes to leave once a stream has ended: a stalled reader keeps no place."""
+    splices: int = 192
+    """Directions of streams, once they are past 64 KiB, that the kernel moves at once; one more is
+    copied.  Each has a pipe: two file descriptors, and up to 256 KiB of the 64 MiB that Linux lets
+    one user have before it makes pipes too small to be of use (pipe-user-pages-soft)."""
     candidates: int = 16
     """Addresses of one name that are judged; the rest is ignored."""
     udp_sessions: int = 1024
@@ -64,4 +69,4 @@ class Limits:
     """Datagrams that wait for their name in one association; the oldest is dropped."""
 
     def __post_init__(self) -> None:
-        assert 0 < self.first_bytes_len <= _MOST_FIRST_BYTES, "first_bytes_len: 1..65536"
+        assert 0 < self.first_bytes_len <= MOST_FIRST_BYTES, "first_bytes_len: 1..65536"

@@ -1,6 +1,6 @@
 """What this room needs of Twisted, as types.  Owns: the Protocols that stand for its interfaces.
-Knows: IReactorTime, IReactorTCP, IReactorUDP, ITCPTransport, IUDPTransport.  Never: which reactor.
-"""
+Knows: IReactorTime, IReactorTCP, IReactorUDP, IReactorSocket, ITCPTransport, IUDPTransport.
+Never: which reactor."""
 
 from __future__ import annotations
 
@@ -48,10 +48,14 @@ class Clock(Protocol):
 
 
 class Reactor(Clock, Protocol):
-    """IReactorTime, IReactorTCP and IReactorUDP; Twisted's own TCP endpoints get it too."""
+    """What it must provide; Twisted's own TCP endpoints get it too."""
 
     def listenTCP(
         self, port: int, factory: object, backlog: int = ..., interface: str = ...
+    ) -> Port: ...
+
+    def adoptStreamPort(
+        self, fileDescriptor: int, addressFamily: int, factory: object, /
     ) -> Port: ...
 
     def listenUDP(

@@ -48,12 +48,6 @@ class Socks5Connection(ClientConnection):
         self._step: Callable[[], bool] = self._greeting
         self._association: Association | None = None
 
-    def rejudge(self) -> None:
-        """Connection API (door)."""
-        super().rejudge()
-        if self._association is not None:
-            self._association.rejudge()
-
     def handshake(self) -> None:
         """ClientConnection API: a message is at most 513 octets, and no step waits for more."""
         try:

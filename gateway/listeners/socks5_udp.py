@@ -84,12 +84,8 @@ class Association(DatagramProtocol):
 
         return give
 
-    def rejudge(self) -> None:
-        """Judge every session by the policy in force."""
-        self._sessions.rejudge()
-
     def close(self) -> None:
         """End every session and close the port."""
         self._names.close()
-        self._sessions.close()
+        self._sessions.abort()
         self._door.shut(self._port)

@@ -4,7 +4,7 @@ Knows: Twisted's protocols.  Never: the words of a front door's own protocol; th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from twisted.internet.defer import Deferred
@@ -12,11 +12,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 
+from gateway.errors import AddressError
 from gateway.listeners.answers import Failing
 from gateway.listeners.destination import Destination, Name
-from gateway.listeners.door import Door
+from gateway.listeners.door import Door, Doorkeeper
 from gateway.listeners.interfaces import Wiring
-from gateway.listeners.reactor import ClientTransport, Port
+from gateway.listeners.reactor import ClientTransport, Port, SocketHost
+from gateway.listeners.stream_flow import StreamFlow
 from gateway.listeners.stream_relay import StreamRelay
 from gateway.listeners.stream_sides import HalfCloseable, Side, is_clean
 from gateway.listeners.tally import Drop
@@ -69,11 +71,8 @@ class ClientConnection(HalfCloseable):
         """IProtocol API."""
         self.client = cast(ClientTransport, self.transport)
         self.side = Side(self.client)
-        peer = self.client.getPeer()
-        self.source = Endpoint.of(peer.host, peer.port)
-        full = self.door.connections.take(self.source)
-        self._is_counted = full is None
         self.door.hold(self)
+        full = self._take_place()
         if full is not None:
             self.cut(full)
             return
@@ -82,6 +81,16 @@ class ClientConnection(HalfCloseable):
         self.client.setTcpKeepAlive(True)  # a client that vanished keeps no place
         self._timers.after("handshake", self.door.limits.handshake_timeout_s, self._late)
         self.opened()
+
+    def _take_place(self) -> Drop | None:
+        """Take a place among the connections; or say why not."""
+        try:
+            self.source = read_address(self.client.getPeer())
+        except AddressError:
+            return Drop.UNROUTABLE
+        full = self.door.connections.take(self.source)
+        self._is_counted = full is None
+        return full
 
     def dataReceived(self, data: bytes) -> None:
         """IProtocol API."""
@@ -190,8 +199,9 @@ class ClientConnection(HalfCloseable):
         keys = [FlowKey(Transport.TCP, self.source, endpoint) for endpoint in endpoints]
         key, verdict = self._choose(keys, names)
         first, self.unread = self.unread, b""
-        self._relay = StreamRelay(self.door, self.side, self, names)
-        self._relay.start(key, verdict, first, keys[keys.index(key) + 1 :])
+        flow = StreamFlow(self.door.gate, key, verdict, names, keys[keys.index(key) + 1 :])
+        self._relay = StreamRelay(self.door, self.side, self, flow)
+        self._relay.start(first)
 
     def _choose(self, keys: Sequence[FlowKey], names: tuple[str, ...]) -> tuple[FlowKey, Verdict]:
         """Take the first address that is not blocked; else one that may yet be; else a block."""
@@ -207,52 +217,46 @@ class ClientConnection(HalfCloseable):
         return chosen
 
 
+def read_address(socket: SocketHost) -> Endpoint:
+    """Read the address of a socket's end.
+
+    Raises:  AddressError: it has a zone (fe80::1%eth0): a link's own address, of no use beyond it.
+    """
+    return Endpoint.of(socket.host, socket.port)
+
+
 def _rank(verdict: Verdict) -> int:
     if verdict.action is not Action.BLOCK:
         return 0
     return 2 if verdict.settled else 1
 
 
-class StreamListener:
+class StreamListener(Doorkeeper):
     """A TCP port and the door behind it."""
 
     def __init__(
         self, address: Endpoint, wiring: Wiring, build: Callable[[Door], ClientConnection]
     ) -> None:
+        super().__init__(wiring)
         self._address = address
-        self._door = Door(wiring)
         self._build = build
-        self._port: Port | None = None
 
     def listen(self) -> Endpoint:
         """Listener API."""
-        factory = _Accepting(self._door, self._build)
-        self._port = self._door.reactor.listenTCP(
-            self._address.port, factory, interface=self._address.host
-        )
-        host = self._port.getHost()
-        bound = Endpoint.of(host.host, host.port)
-        self._door.tally.where = str(bound)
-        return bound
+        return self._door.open(*self.ports(Accepting(self._door, self._build)))
 
-    def rejudge(self) -> None:
-        """Listener API."""
-        self._door.rejudge()
+    def ports(self, factory: Accepting) -> Sequence[Port]:
+        """Open the ports, the first of which is where we say that we listen.
 
-    def stop(self) -> Deferred[None]:
-        """Listener API."""
-        if self._port is not None:
-            self._door.shut(self._port)
-            self._port = None
-        return self._door.close()
-
-    @property
-    def counters(self) -> Mapping[str, int]:
-        """Listener API."""
-        return self._door.tally.snapshot()
+        Raises:  CannotListenError: one that is needed cannot be opened.
+        """
+        port, interface = self._address.port, self._address.host
+        return (self._door.reactor.listenTCP(port, factory, interface=interface),)
 
 
-class _Accepting(Factory[ClientConnection]):
+class Accepting(Factory[ClientConnection]):
+    """Makes each client's connection."""
+
     noisy = False
 
     def __init__(self, door: Door, build: Callable[[Door], ClientConnection]) -> None:

@@ -65,7 +65,8 @@ class Side:
             reader.transport.registerProducer(self, True)
             self._is_producing_to = reader
 
-    def _stop_producing(self) -> None:
+    def stop_producing(self) -> None:
+        """Let the reader's full buffer pause this side no more."""
         reader, self._is_producing_to = self._is_producing_to, None
         if reader is not None and not reader.is_lost:
             reader.transport.unregisterProducer()
@@ -76,12 +77,12 @@ class Side:
         A transport with a producer resumes that one where it should close, so it is taken off.
         """
         self.has_ended = True
-        self._stop_producing()
+        self.stop_producing()
 
     def lose(self) -> None:
         """Note that the connection is gone."""
         self.is_lost = True
-        self._stop_producing()
+        self.stop_producing()
 
     def finish(self) -> None:
         """Close it once everything written has left."""

@@ -46,6 +46,10 @@ class Drop(StrEnum):
     """A SOCKS datagram with FRAG set (RFC 1928 section 7 lets us drop these)."""
     FOREIGN = "foreign"
     """A datagram to an association from someone else than its client."""
+    UNROUTABLE = "unroutable"
+    """From a client of which we have no address but one that is good on its own link only."""
+    LOOP = "loop"
+    """A connection to the local proxy itself: nobody's flow, and it would lead back here."""
     UNASKED = "unasked"
     """Bytes on the control connection of an association."""
     UNRESOLVED = "unresolved"
@@ -139,6 +143,15 @@ class Tally:
         """Count octets of a stream that were given back to a client."""
         self._counts["down_bytes"] += length
 
+    def spliced(self) -> None:
+        """Count one direction of a stream that the kernel moves from now on."""
+        self._counts["spliced"] += 1
+
+    def not_spliced(self) -> None:
+        """Count one that is copied, because there is no pipe for it."""
+        self._counts["not_spliced"] += 1
+
     def snapshot(self) -> Mapping[str, int]:
-        """Give the counters: connections, up_/down_ packets and bytes, dropped_REASON."""
+        """Give the counters: connections, up_/down_ packets and bytes, dropped_REASON,
+        spliced, not_spliced."""
         return dict(self._counts)

@@ -80,11 +80,20 @@ class UdpSession:
             key = FlowKey(Transport.UDP, self._client, endpoint) if known is None else known.key
             verdict = self._door.gate.judge(key, payload, names)
             if verdict.action is not Action.BLOCK:
-                destination = known or self._admit(key)
-                if destination is not None:
-                    self._carry(destination, verdict, payload, names)
+                self.carry(key, payload, verdict, names)
                 return
         self._door.tally.drop(Drop.BLOCKED)
+
+    def carry(
+        self, key: FlowKey, payload: bytes, verdict: Verdict, names: tuple[str, ...] = ()
+    ) -> None:
+        """Carry one datagram that is judged: what is not let pass has no way, and is not carried.
+
+        Args:    key: of this client; verdict: by the policy in force.
+        """
+        destination = self._destinations.get(key.destination) or self._admit(key)
+        if destination is not None:
+            self._carry(destination, verdict, payload, names)
 
     def _admit(self, key: FlowKey) -> _Destination | None:
         """Take a place for a destination; None if there is none."""

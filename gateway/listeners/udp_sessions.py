@@ -1,21 +1,27 @@
-"""The UDP sessions behind one client-side socket.  Owns: finding, expiring them.
+"""The UDP sessions of one way in.  Owns: finding, expiring them.
 Knows: Twisted's clock.  Never: datagrams."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from gateway.errors import AddressError
 from gateway.listeners.door import Door
 from gateway.listeners.reactor import DelayedCall, SocketAddress
+from gateway.listeners.tally import Drop
 from gateway.listeners.udp_session import Give, UdpSession
-from gateway.model import Endpoint
+from gateway.listeners.udp_ways import socket_address
+from gateway.model import Endpoint, FlowKey, Verdict
 
 # Looked for four times in the timeout: what is idle goes after 1 to 1.25 of it.
 _SWEEPS_PER_TIMEOUT = 4
 
 
 class UdpSessions:
-    """One session for each client endpoint to which a way out is open."""
+    """One session for each client endpoint to which a way out is open.
+
+    The door judges them again and ends them, as it does a connection.
+    """
 
     def __init__(self, door: Door, giver: Callable[[SocketAddress], Give]) -> None:
         """Begin without sessions.
@@ -26,6 +32,7 @@ class UdpSessions:
         self._giver = giver
         self._sessions: dict[SocketAddress, UdpSession] = {}
         self._sweep: DelayedCall | None = None
+        door.hold(self)
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -38,20 +45,42 @@ class UdpSessions:
         names: tuple[str, ...] = (),
     ) -> None:
         """Send a client's datagram to one of these destinations, in its session."""
-        session = self._sessions.get(client)
-        if session is not None:
-            session.send(destinations, payload, names)
+        try:
+            session = self._session(client)
+        except AddressError:
+            self._door.tally.drop(Drop.UNROUTABLE)
             return
-        session = UdpSession(self._door, Endpoint.of(*client), self._giver(client))
         session.send(destinations, payload, names)
-        if session.is_empty:
-            session.close()  # nothing was let through: there is nothing to remember
-        else:
-            self._sessions[client] = session
-            self._sweep_later()
+        self._keep(client, session)
+
+    def carry(self, key: FlowKey, payload: bytes, verdict: Verdict) -> None:
+        """Carry a client's datagram that is judged already, in its session."""
+        client = socket_address(key.client)
+        session = self._session(client)
+        session.carry(key, payload, verdict)
+        self._keep(client, session)
+
+    def _session(self, client: SocketAddress) -> UdpSession:
+        """Find a client's session, or make one.
+
+        Raises:  AddressError: the address has a zone (fe80::1%eth0).
+        """
+        session = self._sessions.get(client)
+        if session is None:
+            session = UdpSession(self._door, Endpoint.of(*client), self._giver(client))
+        return session
+
+    def _keep(self, client: SocketAddress, session: UdpSession) -> None:
+        """Remember a session, unless nothing was let through: there is nothing to remember then."""
+        if client not in self._sessions:
+            if session.is_empty:
+                session.close()
+            else:
+                self._sessions[client] = session
+                self._sweep_later()
 
     def rejudge(self) -> None:
-        """Judge every session by the policy in force."""
+        """Connection API (door)."""
         for client, session in tuple(self._sessions.items()):
             session.rejudge()
             if session.is_empty:
@@ -74,10 +103,11 @@ class UdpSessions:
     def _close(self, client: SocketAddress) -> None:
         self._sessions.pop(client).close()
 
-    def close(self) -> None:
-        """Close every session."""
+    def abort(self) -> None:
+        """Connection API (door)."""
         for client in tuple(self._sessions):
             self._close(client)
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
+        self._door.release(self)

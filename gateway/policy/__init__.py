@@ -2,8 +2,21 @@
 Knows: ruamel.yaml through document, pydantic, netaddr.  Never: sockets, kernel, payloads."""
 
 from gateway.policy.case import Case
+from gateway.policy.closing import Closing, Fate, Listing
+from gateway.policy.destination import Knowledge
 from gateway.policy.loading import compile_policy, load
 from gateway.policy.policy import Considered, Policy
 from gateway.policy.truth import word
 
-__all__ = ["Case", "Considered", "Policy", "compile_policy", "load", "word"]
+__all__ = [
+    "Case",
+    "Closing",
+    "Considered",
+    "Fate",
+    "Knowledge",
+    "Listing",
+    "Policy",
+    "compile_policy",
+    "load",
+    "word",
+]

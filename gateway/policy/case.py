@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gateway.errors import Problem
 from gateway.model import Action, FlowKey, Traffic, Verdict
+from gateway.policy.outcomes import DROP
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +23,21 @@ class Case:
     action: Action
     rule: str | None
     target: str | None
+    """None: not compared.  Of a block: "drop" or "refuse"."""
     place: Problem
     """Where the case stands; its sentence is the case's title."""
 
     def failure(self, verdict: Verdict) -> str | None:
         """Say how a verdict differs from what was expected; None if it does not."""
+        target = verdict.target
+        if verdict.action is Action.BLOCK and target is None:
+            target = DROP
         differences = [
             f"{what} is {given}, expected {wanted}"
             for what, given, wanted in (
                 ("action", verdict.action, self.action),
                 ("rule", verdict.rule, self.rule),
-                ("target", verdict.target, self.target),
+                ("target", target, self.target),
             )
             if wanted is not None and given != wanted
         ]

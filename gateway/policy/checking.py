@@ -23,7 +23,7 @@ def faults(document: Document, beside: Document | None = None) -> Iterator[Probl
     jurisdictions = [str(name) for name in _mapping(root.get("jurisdictions"))]
     groups = [str(name) for name in _mapping(root.get("clients"))]
     for at, rule in enumerate(rules):
-        walk = _Walk(document, jurisdictions, groups, rule.get("action") == "block")
+        walk = _Walk(document, jurisdictions, groups, _blocks(rule.get("action")))
         yield from walk.conditions(("rules", at, "when"), rule.get("when"), True)
         if rule.get("mode") == "shadow" and "shadow" in rule:
             yield document.problem(("rules", at, "shadow"), "give either mode or shadow")
@@ -35,6 +35,10 @@ def faults(document: Document, beside: Document | None = None) -> Iterator[Probl
 
 def _mapping(value: object) -> Mapping[str, object]:
     return value if isinstance(value, dict) else {}
+
+
+def _blocks(action: object) -> bool:
+    return action == "block" or (isinstance(action, dict) and set(action) == {"block"})
 
 
 def _list(value: object) -> list[object]:

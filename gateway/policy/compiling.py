@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from gateway.document import Document
 from gateway.model import Action, Axis, IdentifierKind, Mode, Verdict
-from gateway.policy import conditions
+from gateway.policy import conditions, connectives
 from gateway.policy.conditions import Condition
 from gateway.policy.jurisdiction import Jurisdiction
 from gateway.policy.names import NameSet
@@ -73,6 +73,12 @@ class Compiler:
                 section.action.target,
             ),
             asks_names=any(one.name is not None for one, _ in _all_within(section.when)),
+            asks_asns=frozenset(
+                asn
+                for one, _ in _all_within(section.when)
+                if one.asn is not None
+                for asn in one.asn.values
+            ),
             speaks_of=NameSet(self._names_of(section)),
             bars=frozenset(self._barred_by(section)),
             shadow_percent=percent,
@@ -85,7 +91,7 @@ class Compiler:
     def condition(self, when: When) -> Condition:
         """Compile conditions, all of which must hold."""
         parts = list(self._parts(when))
-        return parts[0] if len(parts) == 1 else conditions.All(tuple(parts))
+        return parts[0] if len(parts) == 1 else connectives.All(tuple(parts))
 
     def _parts(self, when: When) -> Iterator[Condition]:
         """Give one condition a key, the cheap and telling ones first."""
@@ -99,11 +105,11 @@ class Compiler:
         yield from _of(when.asn, lambda values: conditions.AsnIs(frozenset(values)))
         yield from _of(when.name, lambda values: conditions.NameIn(NameSet(values)))
         if when.any is not None:
-            yield conditions.Any(tuple(self.condition(one) for one in when.any))
+            yield connectives.Any(tuple(self.condition(one) for one in when.any))
         if when.all is not None:
-            yield conditions.All(tuple(self.condition(one) for one in when.all))
+            yield connectives.All(tuple(self.condition(one) for one in when.all))
         if when.not_ is not None:
-            yield conditions.Not(self.condition(when.not_))
+            yield connectives.Not(self.condition(when.not_))
 
     def _barred_by(self, section: RuleSection) -> Iterator[str]:
         """Give the jurisdictions that a block rule asks for."""
@@ -143,7 +149,7 @@ def _of(
 ) -> Iterator[Condition]:
     if choice is not None:
         condition = make(choice.values)
-        yield conditions.Not(condition) if choice.negated else condition
+        yield connectives.Not(condition) if choice.negated else condition
 
 
 def _kinds(values: Sequence[str]) -> frozenset[IdentifierKind]:

@@ -1,5 +1,6 @@
 """Conditions.  Owns: one class a condition: is it true of a flow, could the payload still change
-that, and why.  Knows: three-valued logic.  Never: actions, order of rules."""
+that, what may it be for a destination whatever the flow, and why.  Knows: three-valued logic.
+Never: joining conditions; actions, order of rules."""
 
 from __future__ import annotations
 
@@ -7,10 +8,13 @@ import typing
 from dataclasses import dataclass
 
 from gateway.model import Content, IdentifierKind, Protocol, Traffic, Transport
+from gateway.policy.destination import Destination
 from gateway.policy.names import NameSet
 from gateway.policy.networks import AddressSet
 from gateway.policy.subject import Subject
-from gateway.policy.truth import Truth, negation, some
+from gateway.policy.truth import ANY_TRUTH, EITHER, FALSE, TRUE, Truth, Truths, could_some
+
+_LAST_PORT = 65535
 
 
 class Condition(typing.Protocol):
@@ -21,6 +25,10 @@ class Condition(typing.Protocol):
 
     def possible(self, subject: Subject, truth: bool) -> bool:
         """Say whether the answer is `truth`, or could become it once the payload is seen."""
+
+    def could(self, destination: Destination) -> Truths:
+        """Give every answer that some flow to a destination may get, from whatever client, with
+        whatever payload and names, looked at with names or without; rather one too many."""
 
     def why(self, subject: Subject) -> str:
         """Say in a few words what the answer rests on."""
@@ -40,6 +48,9 @@ class _Content:
 
     def possible(self, subject: Subject, truth: bool) -> bool:
         return subject.facts.content is None or self.test(subject) is truth
+
+    def could(self, destination: Destination) -> Truths:
+        return ANY_TRUTH
 
 
 class _Fixed:
@@ -109,12 +120,15 @@ class PlaintextHas(_Content):
 
 @dataclass(frozen=True, slots=True)
 class TransportIs(_Fixed):
-    """The flow is UDP, or TCP."""
+    """The flow is of one of these transports."""
 
     wanted: frozenset[Transport]
 
     def test(self, subject: Subject) -> Truth:
         return subject.facts.key.transport in self.wanted
+
+    def could(self, destination: Destination) -> Truths:
+        return TRUE if self.wanted.issuperset(Transport) else EITHER
 
     def why(self, subject: Subject) -> str:
         return f"transport {subject.facts.key.transport}"
@@ -143,6 +157,9 @@ class To(_Fixed):
             return named or self.test(subject) is True
         return self.test(subject) is truth
 
+    def could(self, destination: Destination) -> Truths:
+        return could_some(destination.members[name] for name in self.names)
+
     def why(self, subject: Subject) -> str:
         return "; ".join(f"{name}: {self._why_one(subject, name)}" for name in self.names)
 
@@ -162,6 +179,9 @@ class From(_Fixed):
     def test(self, subject: Subject) -> Truth:
         return subject.facts.key.client.address in self.clients
 
+    def could(self, destination: Destination) -> Truths:
+        return EITHER
+
     def why(self, subject: Subject) -> str:
         # Never the client's address: this sentence goes into logs.
         return f"client {'in' if self.test(subject) else 'not in'} {self.clients}"
@@ -176,6 +196,9 @@ class PortIn(_Fixed):
     def test(self, subject: Subject) -> Truth:
         port = subject.facts.key.destination.port
         return any(first <= port <= last for first, last in self.ranges)
+
+    def could(self, destination: Destination) -> Truths:
+        return TRUE if (0, _LAST_PORT) in self.ranges else EITHER
 
     def why(self, subject: Subject) -> str:
         return f"port {subject.facts.key.destination.port}"
@@ -192,6 +215,13 @@ class AsnIs(_Fixed):
         if not asns:
             return None
         return not self.wanted.isdisjoint(asns)
+
+    def could(self, destination: Destination) -> Truths:
+        if not self.wanted.isdisjoint(destination.asns):
+            return TRUE
+        if destination.may_have_more:
+            return ANY_TRUTH
+        return FALSE if destination.asns else frozenset((None,))
 
     def why(self, subject: Subject) -> str:
         asns = subject.facts.place.asns
@@ -215,66 +245,11 @@ class NameIn:
         # A payload may carry another name than the one asked for.
         return subject.facts.content is None or self.test(subject) is truth
 
+    def could(self, destination: Destination) -> Truths:
+        return ANY_TRUTH
+
     def why(self, subject: Subject) -> str:
         # Never the name itself: this sentence goes into logs, and a name can name a person.
         truth = self.test(subject)
         known = "a name in" if truth else "no name in" if truth is False else "perhaps a name in"
         return f"{known} {self.names}"
-
-
-@dataclass(frozen=True, slots=True)
-class Not:
-    """The condition does not hold."""
-
-    condition: Condition
-
-    def test(self, subject: Subject) -> Truth:
-        return negation(self.condition.test(subject))
-
-    def possible(self, subject: Subject, truth: bool) -> bool:
-        return self.condition.possible(subject, not truth)
-
-    def why(self, subject: Subject) -> str:
-        return f"not ({self.condition.why(subject)})"
-
-
-@dataclass(frozen=True, slots=True)
-class All:
-    """Every condition holds; () holds always."""
-
-    conditions: tuple[Condition, ...]
-
-    def test(self, subject: Subject) -> Truth:
-        # truth.every without a generator: this is run for each rule of each new flow.
-        result: Truth = True
-        for condition in self.conditions:
-            truth = condition.test(subject)
-            if truth is False:
-                return False
-            if truth is None:
-                result = None
-        return result
-
-    def possible(self, subject: Subject, truth: bool) -> bool:
-        answers = (condition.possible(subject, truth) for condition in self.conditions)
-        return all(answers) if truth else any(answers)
-
-    def why(self, subject: Subject) -> str:
-        return "; ".join(condition.why(subject) for condition in self.conditions) or "everything"
-
-
-@dataclass(frozen=True, slots=True)
-class Any:
-    """At least one condition holds."""
-
-    conditions: tuple[Condition, ...]
-
-    def test(self, subject: Subject) -> Truth:
-        return some(condition.test(subject) for condition in self.conditions)
-
-    def possible(self, subject: Subject, truth: bool) -> bool:
-        answers = (condition.possible(subject, truth) for condition in self.conditions)
-        return any(answers) if truth else all(answers)
-
-    def why(self, subject: Subject) -> str:
-        return " or ".join(f"({condition.why(subject)})" for condition in self.conditions)

@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.model import Axis, Facts, Place, unpack
+from gateway.policy.destination import Knowledge
 from gateway.policy.names import NameSet
 from gateway.policy.networks import AddressSet
-from gateway.policy.truth import Truth, some
+from gateway.policy.truth import ANY_TRUTH, TRUE, Truth, Truths, some
+
+_DOUBTFUL: Truths = frozenset((True, None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,24 @@ class Jurisdiction:
             disagree = self.must_agree and (incomplete or not all(words))
             return None if disagree else True
         return None if incomplete else False
+
+    def could_hold(self, place: Place, knowledge: Knowledge) -> Truths:
+        """Give every truth that some flow to a place may find, networks and exceptions aside.
+
+        1. A payload may ask for addresses that are members, and carry a name that makes one: so
+           true is always possible.  It cannot unmake a member, nor settle a doubt.
+        2. Nor can evidence that is added, unless all of it must agree.
+        3. Evidence that is added elsewhere than where it lacks leaves the doubt.  What lacks is
+           never told by an address that is judged with another: that is a doubt again.
+        """
+        truth = self.holds_by_evidence(place)
+        if truth is False:
+            return ANY_TRUTH
+        if truth is True:
+            return _DOUBTFUL if self.must_agree and knowledge > Knowledge.WHOLE else TRUE
+        lacks = any(axis not in place.values for axis in self.countries) or bool(place.doubts)
+        stays = knowledge is Knowledge.WHOLE or (knowledge is Knowledge.JOINED and lacks)
+        return _DOUBTFUL if stays else ANY_TRUTH
 
     def why(self, facts: Facts) -> str:
         """Say what `holds` rests on, for a person."""

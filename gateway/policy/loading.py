@@ -91,9 +91,9 @@ def _case(document: Document, at: int, section: CaseSection) -> Case:
         payload=_payload(document, section),
         traffic=section.traffic,
         names=tuple(name.lower().rstrip(".") for name in section.names),
-        action=section.expect.action,
+        action=section.expect.action.action,
         rule=section.expect.rule,
-        target=section.expect.target,
+        target=section.expect.action.target or section.expect.target,
         place=document.problem(("cases", at), section.note or section.flow),
     )
 

@@ -74,6 +74,10 @@ class AddressSet:
         bounds = self._bounds[len(address)]
         return bool(bisect_right(bounds, int.from_bytes(address, "big")) & 1)
 
+    def edges(self, octets: int) -> tuple[int, ...]:
+        """Give, ascending, where addresses of a length begin to be in the set, or cease to."""
+        return tuple(self._bounds[octets])
+
     def __bool__(self) -> bool:
         return bool(self._text)
 

@@ -18,6 +18,8 @@ from gateway.policy.truth import Truth
 # Places are shared by all addresses with the same evidence; the bundled data has some 200,000.
 _MAX_REMEMBERED = 262_144
 
+_CARRIED = (Action.REROUTE, Action.WRAP)
+
 
 @dataclass(frozen=True, slots=True)
 class Considered:
@@ -62,9 +64,9 @@ class Policy:
     def targets(self) -> Iterable[tuple[Verdict, Problem]]:
         """Give the verdict and the place of each reroute and wrap, the default too."""
         for rule in self.rules:
-            if rule.verdict.target is not None:
+            if rule.verdict.action in _CARRIED:
                 yield rule.verdict, rule.place
-        if self.default.target is not None:
+        if self.default.action in _CARRIED:
             yield self.default, self.default_place
 
     def judge(self, facts: Facts) -> Verdict:
@@ -118,18 +120,18 @@ class Policy:
 
     def _settled(self, subject: Subject, verdict: Verdict) -> bool:
         """Say whether no payload could lead to another action than the verdict's."""
-        outcome = (verdict.action, verdict.target)
+        outcome = _outcome(verdict)
         for rule in self.rules:
             if rule.shadow_percent and rule.watches(subject.facts.key.client):
-                if rule.condition.possible(subject, True):
+                if not rule.is_over and rule.condition.possible(subject, True):
                     return False  # what it would have done is not known before the payload
                 continue
             if rule.could_match(subject):
-                if (rule.verdict.action, rule.verdict.target) != outcome:
+                if _outcome(rule.verdict) != outcome:
                     return False
-                if not rule.condition.possible(subject, False) and rule.holds(subject) is True:
+                if rule.must_match(subject):
                     return True
-        return (self.default.action, self.default.target) == outcome
+        return _outcome(self.default) == outcome
 
     def _subject(self, facts: Facts) -> Subject:
         place = facts.place
@@ -147,6 +149,11 @@ class Policy:
             if one.networks or one.exceptions or facts.further_places
         }
         return subject_of(facts, {**truths, **listed} if listed else truths, self.jurisdictions)
+
+
+def _outcome(verdict: Verdict) -> tuple[Action, str | None]:
+    """Give what is done; a block is one, whether or not it is told."""
+    return verdict.action, verdict.target if verdict.action in _CARRIED else None
 
 
 def _doubted(rule: Rule, subject: Subject) -> Verdict:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from gateway.errors import Problem
 from gateway.model import Action, Endpoint, Verdict
 from gateway.policy.conditions import Condition
+from gateway.policy.destination import Destination
 from gateway.policy.names import NameSet
 from gateway.policy.subject import Subject
-from gateway.policy.truth import Truth, every, some
+from gateway.policy.truth import FALSE, Truth, Truths, every, some
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class Rule:
     """What it gives where it matches."""
     asks_names: bool
     """Whether its condition asks for names outright, not only by a jurisdiction's."""
+    asks_asns: frozenset[int]
+    """The autonomous systems that its condition asks for outright."""
     speaks_of: NameSet
     """The names that a block rule is for, by its own conditions or its jurisdictions'."""
     bars: frozenset[str]
@@ -41,6 +44,11 @@ class Rule:
         """The rule's name in its policy."""
         return self.verdict.rule
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it matches no longer: an exception ends, a block does not."""
+        return self.expired and self.verdict.action is not Action.BLOCK
+
     def holds(self, subject: Subject) -> Truth:
         """Say whether the condition holds.
 
@@ -48,14 +56,13 @@ class Rule:
         condition is tested with names and without, and a block takes whichever of the two holds,
         every other action only what both agree on.
         """
-        action = self.verdict.action
-        if self.expired and action is not Action.BLOCK:
+        if self.is_over:
             return False
         with_names = self.condition.test(subject)
         if not self._names_matter(subject):
             return with_names
         without = self.condition.test(subject.nameless())
-        if action is Action.BLOCK:
+        if self.verdict.action is Action.BLOCK:
             return some((with_names, without))
         return every((with_names, without))
 
@@ -68,7 +75,21 @@ class Rule:
 
     def could_match(self, subject: Subject) -> bool:
         """Say whether the rule matches, or could once the payload is seen."""
+        if self.is_over:
+            return False
         return self.matches(self.holds(subject)) or self.condition.possible(subject, True)
+
+    def must_match(self, subject: Subject) -> bool:
+        """Say whether the rule matches, and does so whatever the payload is."""
+        return self.matches(self.holds(subject)) and not self.condition.possible(subject, False)
+
+    def could_hold(self, destination: Destination) -> Truths:
+        """Give every truth that `holds` may be for some flow to a destination.
+
+        With names and without, a condition has one of those that it could have; and `some` and
+        `every` of two truths are one of the two.
+        """
+        return FALSE if self.is_over else self.condition.could(destination)
 
     def watches(self, client: Endpoint) -> bool:
         """Say whether the rule is in shadow for this client; the same client, the same answer."""

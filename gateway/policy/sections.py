@@ -14,6 +14,7 @@ from gateway.model import Action, IdentifierKind, Mode, Protocol, Traffic, Trans
 from gateway.policy.countries import COMMON_ERRORS, COUNTRIES
 from gateway.policy.names import NameSet
 from gateway.policy.networks import address_range
+from gateway.policy.outcomes import Act, ExpectedAct, Outcome, told
 
 Value = TypeVar("Value")
 
@@ -101,7 +102,7 @@ class When(Section):
     protocol: ChoiceOf[Protocol] | None = None
     """What it speaks.  Omitted: any.  Example: agora."""
     transport: ChoiceOf[Transport] | None = None
-    """udp or tcp.  Omitted: both."""
+    """udp, tcp, icmp, or other: every other protocol of IP, and fragments.  Omitted: any."""
     to: ChoiceOf[str] | None = None
     """Jurisdictions of the destination.  Omitted: anywhere.  Example: {not: mainland-china}."""
     from_: ChoiceOf[str] | None = Field(default=None, alias="from")
@@ -120,31 +121,6 @@ class When(Section):
     """Each of these holds."""
     not_: When | None = Field(default=None, alias="not")
     """This does not hold."""
-
-
-class Outcome(Section):
-    """An action with its target."""
-
-    action: Action
-    target: str | None = None
-
-
-def _outcome(value: object) -> object:
-    if isinstance(value, str):
-        if value in ("allow", "block"):
-            return {"action": value}
-        if value in ("reroute", "wrap"):
-            raise ValueError(f'"{value}" needs a target, such as {{{value}: us-east}}')
-        words = [str(action) for action in Action]
-        raise ValueError(f'"{value}" is no action{suggestion(value, words)}')
-    if isinstance(value, dict) and len(value) == 1:
-        action, target = next(iter(value.items()))
-        if action in ("reroute", "wrap") and isinstance(target, str) and target:
-            return {"action": action, "target": target}
-    raise ValueError("expected allow, block, {reroute: RELAY-OR-EXIT} or {wrap: EXIT | nearest}")
-
-
-Act = Annotated[Outcome, BeforeValidator(_outcome)]
 
 
 class Shadow(Section):
@@ -234,9 +210,19 @@ class PayloadSection(Section):
 class ExpectSection(Section):
     """What a case must give; keys that are omitted are not compared."""
 
-    action: Action
+    action: ExpectedAct
+    """As in a rule; where it is only a name, such as wrap, the target is not compared."""
     rule: str | None = None
     target: str | None = None
+    """The target, given here instead; of a block: drop or refuse."""
+
+    @model_validator(mode="after")
+    def _one_target(self) -> ExpectSection:
+        if self.target is not None and self.action.target is not None:
+            raise ValueError("give the target either with the action or as target")
+        if self.target is not None and self.action.action is Action.BLOCK:
+            told(self.target)
+        return self
 
 
 class CaseSection(Section):
@@ -244,7 +230,7 @@ class CaseSection(Section):
 
     note: str = ""
     flow: str
-    """Such as "udp 10.1.0.2:5000 > 118.190.148.38:8000"."""
+    """Such as "udp 10.1.0.2:5000 > 118.190.148.38:8000" or "icmp 10.1.0.2 > 118.190.148.38"."""
     payload: PayloadSection | None = None
     """Omitted: a flow of which no payload was seen."""
     traffic: Traffic | None = None

@@ -12,6 +12,7 @@ from gateway.wire import (
     dns,
     dtls,
     http,
+    portless,
     quic,
     rtcp,
     rtp,
@@ -96,12 +97,16 @@ _INCOMPLETE = (
 def recognise(transport: Transport, payload: bytes, port: int = 0) -> Content:
     """Tell what a datagram, or the first bytes of a TCP stream, are.  Never raises.
 
+    What has no ports is told by its transport, whatever the payload.
+
     Args:    port: the destination's, 0 if unknown; a hint only, nothing depends on it but who is
              asked first.
     Returns: UNKNOWN for all that no recogniser is sure of.
     """
     if transport is not Transport.UDP:
-        return _first_of(_STREAMS, payload)
+        if transport is Transport.TCP:
+            return _first_of(_STREAMS, payload)
+        return portless.recognise(transport)
     if port in _DNS_PORTS and (content := dns.recognise(payload)) is not None:
         return content
     return _datagram(payload)

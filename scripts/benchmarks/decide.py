@@ -3,13 +3,18 @@
 Every payload of the demo's capture that a client sent is classified, located and decided by
 policies/default.yaml over the bundled data (the capture's own edges stand in the United States, as
 in the demo), in rounds; printed are medians over the rounds, in µs,
-per kind of message, and the ratio of each part to the whole.
+per kind of message, and the ratio of parts to the whole.
+
+"log" is what writing the decision down costs, in batches as the kernel's queue has them: for
+destinations that the log knows, and for public addresses that it meets for the first time.
 """
 
 from __future__ import annotations
 
 import datetime
+import random
 import statistics
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -19,17 +24,23 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway import geo, policy
+from gateway.core import World
 from gateway.demo.run import CAPTURE
 from gateway.evidence.capture import read_packets
+from gateway.evidence.decisions import DecisionLog
+from gateway.evidence.pseudonyms import KEY_LEN, Pseudonyms
 from gateway.flow.epoch import Epoch
 from gateway.flow.table import Flow, FlowLimits, FlowTable, Judged
 from gateway.model import Endpoint, FlowKey, Transport, Verdict
 
 ROUNDS = 15
+CALLS = 200
+BATCH = 64
 DAY = datetime.date(2026, 11, 23)
 POLICY = Path(__file__).parents[2] / "policies" / "default.yaml"
 
 Sample = tuple[FlowKey, bytes]
+Decided = tuple[Judged, bytes]
 
 
 class Nobody:
@@ -107,31 +118,87 @@ def parts(epoch: Epoch, group: list[Sample]) -> dict[str, list[Callable[[], obje
     }
 
 
+def decided(epoch: Epoch, group: list[Sample]) -> list[Decided]:
+    """Decide datagrams, to write that down."""
+    made = []
+    for key, payload in group:
+        facts = epoch.facts(key, epoch.content(key, payload))
+        made.append((Judged(facts, epoch.judge(facts)), payload))
+    return made
+
+
+def elsewhere(group: list[Sample], chance: random.Random) -> list[Sample]:
+    """Send datagrams to public IPv4 addresses, each to another."""
+    return [
+        (key._replace(destination=Endpoint(bytes([octet]) + chance.randbytes(3), 4001)), payload)
+        for key, payload in group
+        for octet in [chance.choice([*range(1, 10), *range(11, 127), *range(128, 224)])]
+    ]
+
+
+def write_us(log: DecisionLog, epoch: Epoch, decisions: list[Decided]) -> float:
+    """Time writing decisions down; µs a decision."""
+    begin = time.perf_counter()
+    for at in range(0, len(decisions), BATCH):
+        log.begin_batch()
+        for judged, payload in decisions[at : at + BATCH]:
+            log.write(epoch, judged, payload)
+        log.end_batch()
+    return (time.perf_counter() - begin) / len(decisions) * 1e6
+
+
+def measure(epoch: Epoch, log: DecisionLog) -> dict[tuple[str, str], list[float]]:
+    """Measure every part of every kind of message, round after round."""
+    groups = {
+        name: (group * (CALLS // len(group) + 1))[:CALLS] for name, group in samples().items()
+    }
+    work = {name: parts(epoch, group) for name, group in groups.items()}
+    known = {name: decided(epoch, group) for name, group in groups.items()}
+    times: dict[tuple[str, str], list[float]] = defaultdict(list)
+    chance = random.Random(1)
+    for _ in range(ROUNDS):  # interleaved: a slow moment of the machine meets every part
+        for name, kinds in work.items():
+            for part, calls in kinds.items():
+                times[name, part].append(per_call_us(calls))
+            new = decided(epoch, elsewhere(groups[name], chance))
+            times[name, "log known"].append(write_us(log, epoch, known[name]))
+            times[name, "log new"].append(write_us(log, epoch, new))
+    return times
+
+
 def main() -> None:
     """Measure and print."""
     begin = time.perf_counter()
     epoch = load()
     loaded_s = time.perf_counter() - begin
-    work = {
-        name: parts(epoch, (group * (200 // len(group) + 1))[:200])
-        for name, group in samples().items()
-    }
-    times: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for _ in range(ROUNDS):  # interleaved: a slow moment of the machine meets every part
-        for name, kinds in work.items():
-            for part, calls in kinds.items():
-                times[name, part].append(per_call_us(calls))
-    columns = ("classify", "locate", "decide", "first datagram", "known flow")
+    with tempfile.TemporaryDirectory() as folder:
+        now = World.of_host().now
+        log = DecisionLog(Path(folder), Pseudonyms(bytes(KEY_LEN)), now)
+        times = measure(epoch, log)
+        log.close()
+    medians = {key: statistics.median(values) for key, values in times.items()}
+    columns = (
+        "classify",
+        "locate",
+        "decide",
+        "first datagram",
+        "known flow",
+        "log known",
+        "log new",
+    )
     table = Table(title=f"µs, medians of {ROUNDS} rounds; loading policy and data {loaded_s:.2f} s")
     table.add_column("message")
     for column in columns:
         table.add_column(column, justify="right")
     table.add_column("locate / first", justify="right")
-    for name in sorted(work, key=lambda name: -statistics.median(times[name, "first datagram"])):
-        medians = [statistics.median(times[name, column]) for column in columns]
-        ratio = medians[1] / medians[3]
-        table.add_row(name, *(f"{value:.2f}" for value in medians), f"{ratio:.2f}")
-    Console(width=110).print(table)
+    table.add_column("log / first", justify="right")
+    names = {name for name, _ in times}
+    for name in sorted(names, key=lambda name: -medians[name, "first datagram"]):
+        first = medians[name, "first datagram"]
+        ratios = [medians[name, part] / first for part in ("locate", "log known")]
+        figures = [*(medians[name, column] for column in columns), *ratios]
+        table.add_row(name, *(f"{figure:.2f}" for figure in figures))
+    Console(width=120).print(table)
 
 
 if __name__ == "__main__":

@@ -102,9 +102,10 @@ class DecisionLogTests(SynchronousTestCase):
             DecisionLog(Path(self.mktemp()), Pseudonyms(b"o" * 32), lambda: NOW),
         )
         self.addCleanup(other.close)
-        one = first.record(self.epoch, judged(self.epoch), PING)
-        two = first.record(self.epoch, judged(self.epoch), PING)
-        three = other.record(self.epoch, judged(self.epoch), PING)
+        for log in (first, first, other):
+            log.write(self.epoch, judged(self.epoch), PING)
+        one, two = self.records()
+        three = json.loads(other.path.read_text())
         self.assertEqual(one["facts"]["plaintext"], two["facts"]["plaintext"])
         self.assertEqual(one["client"], two["client"])
         self.assertNotEqual(one["client"], three["client"])
@@ -145,6 +146,102 @@ class DecisionLogTests(SynchronousTestCase):
         self.assertRaises(ValueError, json.loads, lines[0])
         self.assertEqual(json.loads(lines[1])["verdict"]["rule"], "plain")
 
+    def test_batch(self) -> None:
+        """What is gathered reaches the file in one piece and in order, when the batch ends."""
+        log = self.log()
+        writes = _Counted(log._file)
+        log._file = cast(BinaryIO, writes)
+        log.begin_batch()
+        verdict = judged(self.epoch).verdict
+        self.assertTrue(log.write(self.epoch, judged(self.epoch), PING))
+        self.assertTrue(log.write_not_carried(KEY, verdict, "no exit is up"))
+        self.assertTrue(log.write_barred(KEY.client, "u1.example.cn", verdict))
+        self.assertEqual((log.written, self.records()), (0, []))
+        self.assertTrue(log.end_batch())
+        kinds = [("not_carried" in record, "policy" in record) for record in self.records()]
+        self.assertEqual(kinds, [(False, True), (True, False), (False, False)])
+        log.write(self.epoch, judged(self.epoch), PING)
+        self.assertEqual((log.written, len(self.records()), writes.count), (4, 4, 2))
+
+    def test_empty_batch(self) -> None:
+        """A batch without decisions writes nothing, and nothing failed."""
+        log = self.log()
+        real = log._file
+        log._file = cast(BinaryIO, _FullDisk())
+        log.begin_batch()
+        self.assertEqual((log.flush(), log.end_batch(), log.lost), (True, True, 0))
+        log._file = real
+
+    def test_flush(self) -> None:
+        """Within a batch, what was decided so far can be written before something is let go."""
+        log = self.log()
+        log.begin_batch()
+        log.write(self.epoch, judged(self.epoch), PING)
+        self.assertTrue(log.flush())
+        self.assertEqual(len(self.records()), 1)
+        log.write(self.epoch, judged(self.epoch), PING)
+        self.assertEqual(len(self.records()), 1)
+        self.assertTrue(log.end_batch())
+        self.assertEqual(len(self.records()), 2)
+
+    def test_lost_batch(self) -> None:
+        """A batch of which anything was lost has failed to its end, and the next one has not."""
+        log = self.log()
+        real, one = log._file, judged(self.epoch)
+        log.begin_batch()
+        log.write(self.epoch, one, PING)
+        log._file = cast(BinaryIO, _FullDisk())
+        self.assertFalse(log.flush())
+        log._file = real
+        self.assertTrue(log.write(self.epoch, one, PING))
+        self.assertFalse(log.end_batch())
+        log.begin_batch()
+        self.assertTrue(log.write(self.epoch, one, PING))
+        self.assertTrue(log.end_batch())
+        self.assertEqual((log.written, log.lost, len(self.records())), (2, 1, 2))
+
+    def test_torn_batch(self) -> None:
+        """Of a batch that the disk cuts anywhere, each record is counted as what became of it."""
+        one = judged(self.epoch)
+        log = self.log()
+        log.write(self.epoch, one, PING)
+        size = log.path.stat().st_size
+        real = log._file
+        for kept in (0, 1, size - 2, size, size + 1, 2 * size - 2, 2 * size, 3 * size - 2):
+            written, lost = log.written, log.lost
+            log._file = cast(BinaryIO, _TornDisk(real, kept))
+            log.begin_batch()
+            for _ in range(3):
+                log.write(self.epoch, one, PING)
+            self.assertFalse(log.end_batch())
+            log._file = real
+            lines = log.path.read_text().splitlines()
+            whole = [line for line in lines if line.endswith("}") and line.startswith("{")]
+            self.assertEqual(log.written, len(whole), kept)
+            self.assertEqual(log.written - written + log.lost - lost, 3)
+            self.assertTrue(log.write(self.epoch, one, PING))
+            self.assertEqual(len(set(log.path.read_text().splitlines()[-1:] + whole[:1])), 1)
+
+    def test_long_batch(self) -> None:
+        """A batch that nobody ends does not grow for ever: it is written piece by piece."""
+        log = self.log()
+        log.begin_batch()
+        one = judged(self.epoch)
+        for _ in range(1_000):
+            log.write(self.epoch, one, PING)
+        self.assertGreater(log.written, 0)
+        self.assertLess(1_000 - log.written, 400)
+        self.assertEqual(len(self.records()), log.written)
+
+    def test_closed_within_a_batch(self) -> None:
+        """A clean stop loses nothing of what was gathered."""
+        log = self.log()
+        log.begin_batch()
+        log.write(self.epoch, judged(self.epoch), PING)
+        log.close()
+        log.close()
+        self.assertEqual(len(self.records()), 1)
+
     def test_no_folder(self) -> None:
         """A folder that cannot be made is our error, with its path."""
         blocker = Path(self.mktemp())
@@ -165,11 +262,29 @@ class _FullDisk:
 class _TornDisk:
     """A file on a disk that fills up within a record."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: Any, kept: int = 20) -> None:
         self.file = file
+        self.kept = kept
 
     def write(self, octets: bytes) -> int:
-        return int(self.file.write(octets[:20]))
+        return int(self.file.write(octets[: self.kept]))
+
+
+class _Counted:
+    """A file that counts how often it is written to."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.count = 0
+
+    def write(self, octets: bytes) -> int:
+        self.count += 1
+        return self.file.write(octets)
+
+    def close(self) -> None:
+        self.file.close()
 
 
 class KeyTests(SynchronousTestCase):

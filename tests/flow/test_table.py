@@ -136,6 +136,46 @@ class FlowTableTests(SynchronousTestCase):
         table.expire()
         self.assertEqual(table.judge(flood[50], NOISE).rule, "rest")
 
+    def test_evicts(self) -> None:
+        """Where the kernel remembers verdicts, a client's flood makes room by its own oldest flow:
+        no new flow is blocked for it, and no other client's and no stream's is forgotten."""
+        table = self.make(FlowLimits(max_flows=12, max_flows_per_client=10, evicts=True))
+        quiet = FlowKey.parse("udp 10.1.0.3:5 > 192.0.2.1:4001")
+        table.judge(quiet, NOISE)
+        table.judge(STREAM, HTTP)
+        flood = [FlowKey.parse(f"udp 10.1.0.2:{n + 1} > 192.0.2.1:4001") for n in range(100)]
+        self.assertEqual({table.judge(key, NOISE).rule for key in flood}, {"rest"})
+        self.assertEqual({flow.key for flow in table.flows()}, {quiet, STREAM, *flood[-10:]})
+        self.assertEqual(self.observer.refusals, [])
+
+    def test_stream_in_a_new_epoch(self) -> None:
+        """A stream says its first octets once: the next policy judges it by those, and again by
+        what it asked for."""
+        self.table.judge(STREAM, HTTP)
+        forbid = PROMISE.replace("- {id: rest", "- {id: no-web, when: {protocol: http}, "
+                                 "action: block}\n- {id: rest")  # fmt: skip
+        self.table.adopt(epoch(forbid, 2))
+        self.assertEqual(self.table.judge(STREAM, None).rule, "no-web")
+        self.assertTrue(self.table.judge(STREAM, None).settled)
+
+    def test_begins(self) -> None:
+        """A new stream of the same five-tuple is not judged by what the old one said."""
+        self.table.judge(STREAM, HTTP)
+        self.table.begins(STREAM)
+        self.assertFalse(self.table.judge(STREAM, None).settled)
+        self.table.begins(STREAM)
+        self.assertEqual([flow.key for flow in self.observer.gone], [STREAM])
+
+    def test_idle_stream(self) -> None:
+        """A stream may be silent for two hours (RFC 5382)."""
+        self.table.judge(STREAM, HTTP)
+        self.clock.advance(7_440)
+        self.table.expire()
+        self.assertEqual(len(self.table), 1)
+        self.clock.advance(1)
+        self.table.expire()
+        self.assertEqual(len(self.table), 0)
+
     def test_barred_name(self) -> None:
         """A name that a block rule speaks of is refused before it is resolved, and told of."""
         verdict = self.table.bars(AMERICAN.client, "ap.example.cn")

@@ -28,6 +28,7 @@ NETWORKS = (
     (64498, "HK", "CN"),
     (64499, "", ""),
     (64500, "SG", "SG"),
+    (64501, "", ""),
 )
 Said = tuple[str, str, int]
 Rows = Sequence[tuple[int, Said]]

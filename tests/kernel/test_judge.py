@@ -21,6 +21,8 @@ from gateway.kernel.marks import (
     EARLIER,
     JUDGE,
     PROVISIONAL,
+    REFUSE,
+    REFUSE_PLACE,
     mark,
 )
 from gateway.kernel.queue_messages import DROP, Queued
@@ -30,6 +32,7 @@ from tests.support.rows import rows
 
 ALLOW = Verdict(Action.ALLOW, "r", "")
 BLOCKED = Verdict(Action.BLOCK, "r", "")
+REFUSED = Verdict(Action.BLOCK, "r", "", "refuse")
 RELAY = Verdict(Action.REROUTE, "r", "", "relay")
 FAR = Verdict(Action.REROUTE, "r", "", "masque-exit")
 WRAP = Verdict(Action.WRAP, "r", "", "nearest")
@@ -46,6 +49,7 @@ def answer(target: int = DIRECT, flags: int = 0, epoch: int = _E) -> int:
 
 _ALLOWED, _RELAYED = answer(), answer(1)
 _BLOCKED, _PLACE = answer(BLOCK), answer(BLOCK_PLACE)
+_RESET, _RESET_PLACE = answer(REFUSE), answer(REFUSE_PLACE)
 
 
 @dataclass
@@ -54,9 +58,9 @@ class FakeGate:
 
     verdict: Verdict = ALLOW
     later: Verdict = ALLOW
-    action: Action = Action.BLOCK
     enough: int = 4
     asked: list[bytes | None] = field(default_factory=list)
+    begun: int = 0
 
     def judge(self, key: FlowKey, payload: bytes | None, names: tuple[str, ...] = ()) -> Verdict:
         """Gate API."""
@@ -68,9 +72,17 @@ class FakeGate:
         """Gate API."""
         return len(first) < self.enough
 
-    def judge_address(self, client: bytes, destination: bytes) -> Action:
+    def begins(self, key: FlowKey) -> None:
         """Gate API."""
-        return self.action
+        self.begun += 1
+
+
+_STRAIGHT = 8443
+_TARGETS = {
+    "relay": Target(1),
+    "only4": Target(2, frozenset({4})),
+    "wg": Target(4, carries_all=True),
+}
 
 
 class JudgeCase(SynchronousTestCase):
@@ -91,11 +103,16 @@ class JudgeCase(SynchronousTestCase):
             forget=self.forgotten.append,
             answer=lambda queue, number, given: self.answers.append((number, given)),
         )
-        targets = {"relay": Target(1), "only4": Target(2, frozenset({4}))}
         return Judge(
-            self.gate, hands, self.clock.seconds, epoch=_E, targets=targets, proxy=proxy,
+            self.gate,
+            hands,
+            self.clock.seconds,
+            epoch=_E,
+            targets=_TARGETS,
+            proxy=proxy,
+            straight_ports=frozenset({_STRAIGHT}),
             limits=limits,
-        )  # fmt: skip
+        )
 
     def ask(self, octets: bytes, asked: int = JUDGE, number: int = 1) -> int | None:
         """Have one packet judged."""
@@ -113,6 +130,7 @@ _WAS_RELAY = mark(0, 1, JUDGE | EARLIER)
     datagrams={
         "new, allowed": (_NEW, ALLOW, _ALLOWED, ""),
         "new, blocked": (_NEW, BLOCKED, _BLOCKED, ""),
+        "new, refused": (_NEW, REFUSED, _RESET, ""),
         "new, to a relay": (_NEW, RELAY, _RELAYED, ""),
         "new, wrapped": (_NEW, WRAP, DROP, "carried"),
         "new, to an exit by tunnel": (_NEW, FAR, DROP, "carried"),
@@ -156,16 +174,21 @@ class DatagramTests(JudgeCase):
             self.gate.verdict = verdict
             self.assertEqual(self.ask(v4(udp(b""), 17), JUDGE | kept), expected | kept)
 
-    def test_by_address(self) -> None:
-        """ICMP, fragments and other protocols pass only where the address alone allows it."""
+    def test_without_ports(self) -> None:
+        """ICMP, fragments and other protocols are allowed, go by an interface, or are blocked."""
+        by_interface = Verdict(Action.REROUTE, "r", "", "wg")
         for packet in (v4(bytes(8), 1), v6(bytes(8), 58), v4(b"abc", 17, fragment=5)):
-            self.gate.action = Action.BLOCK
-            self.assertEqual(self.ask(packet), _BLOCKED)
-            self.gate.action = Action.REROUTE
-            self.assertEqual(self.ask(packet), _BLOCKED)
-            self.gate.action = Action.ALLOW
-            self.assertEqual(self.ask(packet), _ALLOWED)
-        self.assertEqual(self.gate.asked, [])
+            for verdict, expected in (
+                (ALLOW, _ALLOWED),
+                (BLOCKED, _BLOCKED),
+                (REFUSED, _RESET),
+                (RELAY, _BLOCKED),
+                (WRAP, _BLOCKED),
+                (by_interface, answer(4)),
+            ):
+                self.gate.verdict = verdict
+                self.assertEqual(self.ask(packet), expected)
+        self.assertEqual((self.carried, self.forgotten), ([], []))
 
     def test_malformed(self) -> None:
         """What cannot be read is dropped and counted."""
@@ -189,33 +212,34 @@ class DatagramTests(JudgeCase):
         assert got is not None
         if got != DROP:
             self.assertFalse(got & JUDGE)
-            self.assertIn(marks.target_of(got), (BLOCK, BLOCK_PLACE))
+            self.assertIn(marks.target_of(got), (BLOCK, BLOCK_PLACE, REFUSE))
 
 
 @rows(
     settled={
         "allowed": (_NEW, ALLOW, None, _ALLOWED),
         "blocked": (_NEW, BLOCKED, None, _PLACE),
+        "refused": (_NEW, REFUSED, None, _RESET_PLACE),
         "to a relay": (_NEW, RELAY, None, _RELAYED),
         "wrapped, without a proxy": (_NEW, WRAP, None, _PLACE),
         "wrapped": (_NEW, WRAP, 3, answer(3)),
         "to an exit by tunnel": (_NEW, FAR, 3, answer(3)),
         "an earlier epoch's, as before": (_EARLIER, ALLOW, 3, _ALLOWED),
-        "an earlier epoch's, now blocked": (_EARLIER, BLOCKED, 3, _PLACE),
-        "an earlier epoch's, now elsewhere": (_EARLIER, RELAY, 3, _BLOCKED),
-        "an earlier epoch's, now wrapped": (_EARLIER, WRAP, 3, _BLOCKED),
+        "an earlier epoch's, now blocked": (_EARLIER, BLOCKED, 3, _RESET),
+        "an earlier epoch's, now elsewhere": (_EARLIER, RELAY, 3, _RESET),
+        "an earlier epoch's, now wrapped": (_EARLIER, WRAP, 3, _RESET),
         "with the proxy already": (mark(0, 3, JUDGE | EARLIER), ALLOW, 3, answer(3)),
-        "with the proxy, now blocked": (mark(0, 3, JUDGE | EARLIER), BLOCKED, 3, _PLACE),
+        "with the proxy, now blocked": (mark(0, 3, JUDGE | EARLIER), BLOCKED, 3, _RESET),
     },
     unsettled={
         "new, with a proxy": (_NEW, SYN, b"", 3, answer(3)),
         "new, without": (_NEW, SYN, b"", None, answer(flags=PROVISIONAL)),
-        "in midstream": (_NEW, PSH, b"abc", None, _BLOCKED),
-        "in midstream, with a proxy": (_NEW, PSH, b"abc", 3, _BLOCKED),
-        "an answer to a SYN": (_NEW, 0x12, b"", None, _BLOCKED),
+        "in midstream": (_NEW, PSH, b"abc", None, _RESET),
+        "in midstream, with a proxy": (_NEW, PSH, b"abc", 3, _RESET),
+        "an answer to a SYN": (_NEW, 0x12, b"", None, _RESET),
         "data in a SYN": (_NEW, SYN, b"abc", None, DROP),
         "sampled": (_KNOWN, PSH, b"abc", None, _ALLOWED),
-        "an earlier epoch's": (_EARLIER, PSH, b"abc", None, _BLOCKED),
+        "an earlier epoch's": (_EARLIER, PSH, b"abc", None, _RESET),
         "an earlier epoch's, with the proxy": (mark(0, 3, 5), PSH, b"abc", 3, answer(3)),
     },
 )
@@ -262,13 +286,39 @@ class StreamTests(JudgeCase):
 
     def test_forbidden(self) -> None:
         """If they forbid the flow, or want it elsewhere, all that was held is blocked."""
-        for later in (BLOCKED, RELAY, WRAP):
+        for later, expected in (
+            (BLOCKED, _BLOCKED),
+            (REFUSED, _RESET),
+            (RELAY, _RESET),
+            (WRAP, _RESET),
+        ):
             self.answers.clear()
             self.gate.later = later
             self.begin()
             self.assertIsNone(self.say(b"ev", 0, 5))
-            self.assertEqual(self.say(b"il", 2, 6), _BLOCKED)
-            self.assertEqual(self.answers, [(5, _BLOCKED)])
+            self.assertEqual(self.say(b"il", 2, 6), expected)
+            self.assertEqual(self.answers, [(5, expected)])
+
+    def test_moved(self) -> None:
+        """A flow that goes straight and turns out to be for the proxy is reset; the client's next
+        try goes to the proxy, and so does everybody's to that place."""
+        self.judge, self.gate.verdict, self.gate.later = self.make(3), OPEN, WRAP
+        for near in (4000, 4001):
+            segment = tcp(b"", SYN, 999, near=near, far=_STRAIGHT)
+            passing = answer(flags=PROVISIONAL) if near == 4000 else answer(3)
+            self.assertEqual(self.ask(v4(segment, 6)), passing)
+            if near == 4000:
+                said = tcp(b"GET /?uid=7", PSH, 1000, near=near, far=_STRAIGHT)
+                self.assertEqual(self.ask(v4(said, 6)), _RESET)
+        self.assertEqual(self.judge.counters["cannot be moved"], 1)
+
+    def test_begins(self) -> None:
+        """A new flow's SYN makes the gate forget what an earlier one of its key said; a flow that
+        is known does not."""
+        self.ask(v4(tcp(b"", SYN), 6))
+        self.ask(v4(tcp(b"", SYN), 6), _KNOWN)
+        self.ask(v4(tcp(b"", PSH), 6))
+        self.assertEqual(self.gate.begun, 1)
 
     def test_too_many_packets(self) -> None:
         """Undetermined at the bound is blocked; the gate is not asked with half of it."""
@@ -277,8 +327,8 @@ class StreamTests(JudgeCase):
         self.begin()
         self.assertIsNone(self.say(b"a", 0, 5))
         self.assertIsNone(self.say(b"b", 1, 6))
-        self.assertEqual(self.say(b"c", 2, 7), _BLOCKED)
-        self.assertEqual(self.answers, [(5, _BLOCKED), (6, _BLOCKED)])
+        self.assertEqual(self.say(b"c", 2, 7), _RESET)
+        self.assertEqual(self.answers, [(5, _RESET), (6, _RESET)])
         self.assertEqual(self.judge.counters["first octets undetermined"], 1)
 
     def test_too_many_octets(self) -> None:
@@ -287,13 +337,13 @@ class StreamTests(JudgeCase):
         self.gate.enough = 1000
         self.begin()
         self.assertIsNone(self.say(b"1234567", 0, 5))
-        self.assertEqual(self.say(b"8", 7, 6), _BLOCKED)
+        self.assertEqual(self.say(b"8", 7, 6), _RESET)
 
     def test_conflict(self) -> None:
         """Octets that are sent twice and differ block the flow."""
         self.begin()
         self.assertIsNone(self.say(b"go", 0, 5))
-        self.assertEqual(self.say(b"eood", 0, 6), _BLOCKED)
+        self.assertEqual(self.say(b"eood", 0, 6), _RESET)
 
     def test_too_late(self) -> None:
         """What says too little for too long is blocked."""
@@ -304,8 +354,8 @@ class StreamTests(JudgeCase):
         self.assertEqual(self.answers, [])
         self.clock.advance(0.1)
         self.judge.expire()
-        self.assertEqual(self.answers, [(5, _BLOCKED)])
-        self.assertEqual(self.say(b"od", 2, 6), _BLOCKED)
+        self.assertEqual(self.answers, [(5, _RESET)])
+        self.assertEqual(self.say(b"od", 2, 6), _RESET)
 
     def test_reload(self) -> None:
         """A flow that is awaited when the epoch changes is decided in the new one."""
@@ -320,7 +370,7 @@ class StreamTests(JudgeCase):
         self.begin()
         self.assertIsNone(self.say(b"go", 0, 5))
         self.begin(5000)
-        self.assertEqual(self.answers, [(5, _BLOCKED)])
+        self.assertEqual(self.answers, [(5, _RESET)])
         self.assertEqual(self.ask(v4(tcp(b"good", PSH, 5001), 6)), _ALLOWED)
 
     def test_too_many_flows(self) -> None:
@@ -329,4 +379,4 @@ class StreamTests(JudgeCase):
         self.begin()
         self.assertIsNone(self.say(b"go", 0, 5))
         self.ask(v6(tcp(b"", SYN), 6))
-        self.assertEqual(self.answers, [(5, _BLOCKED)])
+        self.assertEqual(self.answers, [(5, _RESET)])

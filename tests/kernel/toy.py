@@ -15,7 +15,7 @@ from typing import Any, cast
 from twisted.internet import reactor as _reactor
 from twisted.internet.task import LoopingCall
 
-from gateway.kernel import conntrack, iptables, nft, routes
+from gateway.kernel import conntrack, nft, routes
 from gateway.kernel.judge import Hands, Judge, Target
 from gateway.kernel.lock import Lock
 from gateway.kernel.marks import next_epoch
@@ -99,13 +99,10 @@ class Toy:
             exits=(InterfaceExit(2, exit_by),) if exit_by else (),
             proxy=LocalProxy(3, proxy) if proxy else None,
             spot_check=options.get("spot_check", 0),
-            resets_tcp=options.get("resets_tcp", False),
             masquerade=options.get("masquerade", False),
         )
         self.nft.apply(self.router)
         routes.apply(routes.desired(self.router))
-        if not self.router.has_nft_queue:
-            iptables.apply(self.router)
         hands = Hands(carry=self.carry, forget=conntrack.forget_flow, answer=self.answer)
         targets = {"relay": Target(1, RELAY.octets)}
         if exit_by:

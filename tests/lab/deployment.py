@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,14 @@ from gateway.model import Endpoint
 from tests.lab.process import Process
 from tests.lab.topology import Lab, Space
 
-_COMMAND = Path(sys.executable).with_name("gateway")
+_NOBODY = 65534
+_CAPABILITIES = "+net_admin,+net_bind_service"
+_UNPRIVILEGED = (
+    "setpriv",
+    *(f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", "--no-new-privs"),
+    *(f"--inh-caps={_CAPABILITIES}", f"--ambient-caps={_CAPABILITIES}"),
+    f"--bounding-set=-all,{_CAPABILITIES}",
+)
 _EXIT_PORT = 4433
 
 # The addresses that the captures of this project made up are nobody's jurisdiction: in the lab they
@@ -26,21 +35,30 @@ _OVERRIDES = """\
     - {network: 203.0.113.0/24, location: US, operator: US, reason: a stand-in edge}
     - {network: 192.0.2.0/24, location: US, operator: US, reason: the lab's exit}
     - {network: 10.98.7.0/24, location: US, operator: US, reason: the capture's own resolver}
+    - {network: 2001:db8:a::/48, location: US, operator: US, reason: a stand-in edge}
+"""
+_TRANSPARENT = """\
+listeners:
+  - {kind: transparent, interface: clients}
 """
 
 
 class Deployment:
     """`gateway run` in the gateway's namespace and `gateway exit` in the exit's."""
 
+    COMMAND = Path(sys.executable).with_name("gateway")
     SOCKS5 = Endpoint.of(Lab.GATEWAY[0], 1080)
     """Where the gateway's SOCKS 5 listener is."""
     EXIT = Endpoint.of(Lab.EXIT[0], _EXIT_PORT)
     """Where the exit is."""
 
-    def __init__(self, lab: Lab, folder: Path, policy: Path | None = None) -> None:
+    def __init__(
+        self, lab: Lab, folder: Path, policy: Path | None = None, *, router: str | None = None
+    ) -> None:
         """Write the configuration of both; nothing runs before `start`.
 
         Args:    folder: does not exist, or is empty.  policy: omitted: the default one.
+                 router: router mode beside the other listeners, and more lines of gateway.yaml.
         """
         self._lab = lab
         self.folder = folder
@@ -54,8 +72,11 @@ class Deployment:
             overrides=_OVERRIDES,
         )
         starter.write(folder, plan, datetime.datetime.now(datetime.UTC))
+        path = folder / "gateway.yaml"
+        if router is not None:
+            text = path.read_text().replace("listeners:\n", _TRANSPARENT, 1)
+            path.write_text(text + router)
         if policy is not None:
-            path = folder / "gateway.yaml"
             own = f"policy: {json.dumps(str(policy.resolve()))}"
             path.write_text(path.read_text().replace("policy: policy.yaml", own, 1))
         self.gateway: Process
@@ -66,17 +87,52 @@ class Deployment:
 
         Raises:  TimeoutError: it does not come up; with what the process said.
         """
+        self.start_exit()
+        self.start_gateway()
+
+    def start_exit(self) -> None:
+        """Start the exit alone."""
         self.exit = self._spawn(Space.EXIT, "exit")
         self.exit.wait_for("epoch 1")
-        self.gateway = self._spawn(Space.GATEWAY, "run")
+
+    def start_gateway(self, *, unprivileged: bool = False) -> None:
+        """Start the gateway alone, and wait until the tunnel to the exit is up."""
+        self.gateway = self.spawn_gateway(unprivileged=unprivileged)
         self.gateway.wait_for("exit exit-1: up")
+
+    def spawn_gateway(self, *, unprivileged: bool = False) -> Process:
+        """Start a gateway's process.
+
+        Args:    unprivileged: as nobody, with the capabilities of the systemd unit.
+        """
+        if not unprivileged:
+            return self._spawn(Space.GATEWAY, "run")
+        for path in (self.folder, *self.folder.rglob("*")):
+            os.chown(path, _NOBODY, _NOBODY)
+        return self._spawn(Space.GATEWAY, "run", _UNPRIVILEGED)
+
+    def unprivileged_skip_reason(self) -> str | None:
+        """Say why nobody cannot run the gateway here; None: it can."""
+        argv = [*_UNPRIVILEGED, str(self.COMMAND), "--version"]
+        if self._lab.run(Space.GATEWAY, argv).returncode:
+            return "the checkout or its Python is for its owner only"
+        return None
+
+    def reload(self) -> None:
+        """Have the gateway load its policy again."""
+        os.kill(self.gateway.pid, signal.SIGHUP)
 
     def decisions(self) -> list[dict[str, Any]]:
         """Give what the gateway's decision log says so far."""
         path = self.folder / "evidence" / "decisions.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()]
 
-    def _spawn(self, space: Space, command: str) -> Process:
+    def decision_counts(self) -> dict[str, int]:
+        """Give how many lines each decision log has, by its name."""
+        logs = sorted((self.folder / "evidence").glob("decisions*.jsonl"))
+        return {path.name: len(path.read_text().splitlines()) for path in logs}
+
+    def _spawn(self, space: Space, command: str, before: tuple[str, ...] = ()) -> Process:
         name = "exit.yaml" if command == "exit" else "gateway.yaml"
         config = str((self.folder / name).resolve())
-        return self._lab.spawn(space, [str(_COMMAND), command, "--config", config])
+        return self._lab.spawn(space, [*before, str(self.COMMAND), command, "--config", config])

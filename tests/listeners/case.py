@@ -32,6 +32,7 @@ class ClockedReactor:
     def __init__(self) -> None:
         self.clock = Clock()
         self.listenTCP = REAL.listenTCP
+        self.adoptStreamPort = REAL.adoptStreamPort
         self.has_sockets = True
         self.connectTCP: object = getattr(_real, "connectTCP")  # noqa: B009  # mypy: zope has no self
 

@@ -12,6 +12,7 @@ from gateway.listeners.answers import Failing
 from gateway.listeners.door import Door
 from gateway.listeners.limits import Limits
 from gateway.listeners.reactor import ClientTransport, StreamTransport
+from gateway.listeners.stream_flow import StreamFlow
 from gateway.listeners.stream_relay import StreamRelay
 from gateway.listeners.stream_sides import Side
 from gateway.model import FlowKey, Verdict
@@ -181,12 +182,14 @@ class ClosingTests(ListenerCase):
         client, server = FakeTransport(is_stalled=True), FakeTransport()
         client_side = Side(cast(StreamTransport, client))
         server_side = Side(cast(StreamTransport, server))
-        relay = StreamRelay(door, client_side, _Silent(), ())
+        key = FlowKey.parse("tcp 192.0.2.7:1 > 192.0.2.1:443")
+        flow = StreamFlow(self.gate, key, ALLOW)
+        relay = StreamRelay(door, client_side, _Silent(), flow)
         client.lose = lambda _reason: relay.lost(client_side, False)
         server.lose = lambda _reason: relay.lost(server_side, True)
         never: Deferred[object] = Deferred()
         self.patch(stream_dial, "dial", lambda *_what: _Dialling(never))
-        relay.start(FlowKey.parse("tcp 192.0.2.7:1 > 192.0.2.1:443"), ALLOW, b"")
+        relay.start(b"")
         relay.connected(server_side)
         relay.received(server_side, b"last words")
         relay.ended(server_side)

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import product
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.policy.truth import Truth, every, negation, some, word
+from gateway.policy.truth import (
+    ANY_TRUTH,
+    Truth,
+    Truths,
+    could_every,
+    could_some,
+    every,
+    negation,
+    some,
+    word,
+)
 from tests.support.rows import rows
 
 T, F, U = True, False, None
+
+
+def _chosen(join: Callable[[tuple[Truth, ...]], Truth], parts: tuple[Truths, ...]) -> Truths:
+    return frozenset(map(join, product(*parts)))
 
 
 @rows(
@@ -40,6 +57,18 @@ class TruthTests(SynchronousTestCase):
     def check_negation(self, truth: Truth, expected: Truth) -> None:
         """What is undetermined stays so."""
         self.assertIs(negation(truth), expected)
+
+    def test_could(self) -> None:
+        """What parts may be together is what each choice among them is."""
+        sets = [
+            frozenset(truth for truth, is_in in zip((T, F, U), chosen, strict=True) if is_in)
+            for chosen in product((True, False), repeat=3)
+            if any(chosen)
+        ]
+        for parts in (*((one,) for one in sets), *product(sets, repeat=2), (ANY_TRUTH, *sets[:2])):
+            self.assertEqual(could_every(parts), _chosen(every, parts))
+            self.assertEqual(could_some(parts), _chosen(some, parts))
+        self.assertEqual((could_every(()), could_some(())), (frozenset((T,)), frozenset((F,))))
 
     def test_words(self) -> None:
         """Each truth has its word."""

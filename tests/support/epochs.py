@@ -3,6 +3,9 @@ Knows: flow's Atlas protocol.  Never: the bundled data."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
+
 from gateway.flow.epoch import Epoch
 from gateway.flow.table import Flow, Judged
 from gateway.model import Endpoint, Evidence, FlowKey, Place, Verdict, pack, unpack
@@ -31,6 +34,36 @@ rules:
 - {id: rest, when: {to: {not: china}}, action: allow}
 """
 
+_STARTS = tuple(
+    (int.from_bytes(pack(host)), place)
+    for host, place in (
+        ("0.0.0.0", NOBODY),
+        ("192.0.2.0", AMERICA),
+        ("192.0.3.0", NOBODY),
+        ("198.51.100.0", CHINA),
+        ("198.51.101.0", NOBODY),
+    )
+)
+"""Where each place of the fake atlas begins; IPv6 is nobody's."""
+
+
+class FakeSurvey:
+    """Walks through the fake atlas."""
+
+    def classes(self, classify: Callable[[Place | None, bool], int]) -> Mapping[int, int]:
+        """Survey API."""
+        return {at: classify(place, False) for at, (_, place) in enumerate(_STARTS)}
+
+    def runs(
+        self, classes: Mapping[int, int], octets: int, first: int, last: int
+    ) -> Iterator[tuple[int, int, int]]:
+        """Survey API."""
+        starts = [start for start, _ in _STARTS] if octets == 4 else [0]
+        for at, (start, after) in enumerate(pairwise([*starts, 1 << 8 * octets])):
+            run = max(first, start), min(last, after - 1)
+            if classes[at] and run[0] <= run[1]:
+                yield *run, classes[at]
+
 
 class FakeAtlas:
     """192.0.2.0/24 is American, 198.51.100.0/24 Chinese, all else nobody's."""
@@ -55,6 +88,10 @@ class FakeAtlas:
             for axis, values in self.place(address).values.items()
             for value in values
         )
+
+    def survey(self, asns: frozenset[int]) -> FakeSurvey:
+        """Atlas API."""
+        return FakeSurvey()
 
 
 def epoch(text: str = PROMISE, number: int = 1) -> Epoch:

@@ -1,18 +1,17 @@
-"""The configuration.  Owns: gateway.yaml → frozen Config, with every fault at once.
-Knows: the shape of gateway.yaml.  Never: opening what it names; service does."""
+"""The shape of gateway.yaml.  Owns: every key of it but the topmost, as pydantic sections.
+Knows: pydantic.  Never: files, what one section means for another."""
 
 from __future__ import annotations
 
 import datetime
-import json
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from gateway.document import Document, Section, parse, read, validate
-from gateway.errors import AddressError, InputError, Problem
-from gateway.model import Axis, Endpoint
+from gateway.document import Section
+from gateway.errors import AddressError
+from gateway.kernel.router import interface
+from gateway.model import Axis, Endpoint, Transport
 from gateway.policy.networks import AddressRange, address_range
 from gateway.policy.sections import Country, Name
 
@@ -35,6 +34,25 @@ def _cidr(text: str) -> str:
     return text
 
 
+def _interface(text: str) -> str:
+    try:
+        return interface(text)
+    except AddressError as error:
+        raise ValueError(str(error)) from error
+
+
+def _own_port(given: object) -> object:
+    """Read tcp/22."""
+    transport, _, port = str(given).partition("/")
+    if transport not in ("tcp", "udp") or not (port.isascii() and port.isdigit()):
+        raise ValueError(f'"{given}" is no port such as tcp/22 or udp/53')
+    if not 0 < int(port) < 65536:
+        raise ValueError(f'"{given}": a port is 1..65535')
+    return Transport(transport), int(port)
+
+
+OwnPort = Annotated[tuple[Transport, int], BeforeValidator(_own_port)]
+Interface = Annotated[str, AfterValidator(_interface)]
 EndpointText = Annotated[str, AfterValidator(_endpoint)]
 """ADDRESS:PORT; port 0 where listening means "any free one"."""
 Cidr = Annotated[str, AfterValidator(_cidr)]
@@ -67,17 +85,20 @@ class ForwardListener(Section):
     to: EndpointText
 
 
-def _known_kind(value: object) -> object:
-    """Say more than "no match" of a listener that a later version brings."""
-    if isinstance(value, dict) and value.get("kind") == "transparent":
-        raise ValueError("transparent listeners (router mode) are not in this version")
-    return value
+class TransparentListener(Section):
+    """Router mode: everything that clients send through this host by an interface."""
+
+    kind: Literal["transparent"]
+    interface: Interface
+    """The network interface that the clients are behind."""
+    snat: bool = False
+    """true: clients leave by the gateway's own address.  Every transparent listener says the
+    same."""
 
 
-Listener = Annotated[
-    Annotated[Socks5Listener | HttpConnectListener | ForwardListener, Field(discriminator="kind")],
-    BeforeValidator(_known_kind),
-]
+DoorListener = Socks5Listener | HttpConnectListener | ForwardListener
+"""A listener with an address."""
+Listener = Annotated[DoorListener | TransparentListener, Field(discriminator="kind")]
 
 
 class Relay(Section):
@@ -115,13 +136,33 @@ class MasqueExit(Section):
         return self
 
 
-def _known_exit(value: object) -> object:
-    if isinstance(value, dict) and value.get("kind") == "interface":
-        raise ValueError("interface exits are not in this version")
-    return value
+class InterfaceExit(Section):
+    """A network interface that flows leave by, such as a WireGuard's."""
+
+    name: Name
+    kind: Literal["interface"]
+    interface: Interface
+    masquerade: bool = True
+    """false: the far side knows the way back to the clients' own addresses."""
+    jurisdiction: Country | None = None
+    """The operator's claim, for people."""
 
 
-Exit = Annotated[MasqueExit, BeforeValidator(_known_exit)]
+Exit = Annotated[MasqueExit | InterfaceExit, Field(discriminator="kind")]
+
+
+class RouterOptions(Section):
+    """What transparent listeners have in common."""
+
+    admits: tuple[OwnPort, ...] = ()
+    """What clients may ask the gateway itself besides DHCP, echo and its other listeners:
+    [tcp/22, udp/53]."""
+    spot_check: Annotated[int, Field(ge=0, lt=1 << 31, strict=True)] = 1000
+    """One of so many packets of an accepted flow is judged again; 0: none."""
+    workers: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
+    """Processes that judge."""
+    first_queue: Annotated[int, Field(ge=0, le=65_000, strict=True)] = 8_700
+    """The number of the first worker's netfilter queue; the others follow."""
 
 
 class OwnFile(Section):
@@ -206,93 +247,3 @@ class ExitServer(Section):
     """The authority whose gateways may come in."""
     gateways: tuple[str, ...] = ()
     """Their names (DNS names of the certificates).  Omitted: every one of that authority."""
-
-
-class Config(Section):
-    """gateway.yaml, or the configuration of an exit."""
-
-    policy: PathText
-    listeners: tuple[Listener, ...] = ()
-    relays: tuple[Relay, ...] = ()
-    exits: tuple[Exit, ...] = ()
-    exit: ExitServer | None = None
-    geo: Geo = Geo()
-    identifiers: Identifiers = Identifiers()
-    evidence: Evidence = Evidence()
-    console: Console | None = None
-    limits: Limits = Limits()
-
-    _document: Document = PrivateAttr()
-
-    def path(self, text: str) -> Path:
-        """Give a path of the file as a path of this process."""
-        return Path(self._document.file).parent / text
-
-    def again(self) -> Config:
-        """Read the file again; what was built in stays as it is.
-
-        Raises:  InputError: with every fault of the file.
-        """
-        path = Path(self._document.file)
-        return load(path) if path.exists() else self
-
-    def fixed_part(self) -> Config:
-        """Give what a running process does not load again: all but policy and geo."""
-        return self.model_copy(update={"policy": "", "geo": Geo()})
-
-    def problem(self, *steps: str | int, says: str) -> Problem:
-        """Say that something is wrong at a place of the file."""
-        return self._document.problem(steps, says)
-
-
-_BUILT_IN = """\
-listeners:
-  - {kind: socks5, address: "127.0.0.1:1080"}
-  - {kind: http-connect, address: "127.0.0.1:3128"}
-"""
-
-
-def built_in(policy: Path) -> Config:
-    """Give what `gateway run` does where there is no gateway.yaml: SOCKS5 and HTTP CONNECT on
-    loopback, a policy that comes with the gateway, and no exit, so that what must be wrapped is
-    blocked."""
-    text = f"policy: {json.dumps(str(policy))}\n{_BUILT_IN}"
-    return _config(parse(text, "gateway.yaml (built in)"))
-
-
-def load(path: str | Path) -> Config:
-    """Read a configuration.
-
-    Raises:  InputError: with every fault of the file.
-    """
-    return _config(read(path))
-
-
-def _config(document: Document) -> Config:
-    config = validate(document, Config)
-    config._document = document
-    problems = [*_twice(config, "relays", config.relays), *_twice(config, "exits", config.exits)]
-    names = {relay.name for relay in config.relays}
-    problems += [
-        config.problem("exits", at, "name", says=f'"{one.name}" is a relay\'s name already')
-        for at, one in enumerate(config.exits)
-        if one.name in names
-    ]
-    problems += [
-        config.problem("exits", at, "name", says='"nearest" is a word of the policy language')
-        for at, one in enumerate(config.exits)
-        if one.name == "nearest"
-    ]
-    if problems:
-        raise InputError(problems)
-    return config
-
-
-def _twice(config: Config, key: str, named: tuple[Relay | MasqueExit, ...]) -> list[Problem]:
-    seen: set[str] = set()
-    problems = []
-    for at, one in enumerate(named):
-        if one.name in seen:
-            problems.append(config.problem(key, at, "name", says=f'"{one.name}" stands twice'))
-        seen.add(one.name)
-    return problems

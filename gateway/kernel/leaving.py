@@ -1,0 +1,197 @@
+"""The rules behind a verdict.  Owns: the chains that carry it out: to the proxy, to relays, onward;
+what comes from outside; what is for the gateway itself.  Knows: marks, nft(8).
+Never: the chains that ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gateway.kernel.asking import FAMILIES, KEYS, MANNERS, REFUSAL
+from gateway.kernel.marks import (
+    ANSWER,
+    DIRECT,
+    EPOCH_MASK,
+    JUDGE,
+    LOOKS,
+    LOOKS_MASK,
+    PROVISIONAL,
+    REPLY,
+    TARGET_MASK,
+    epoch_before,
+    mark,
+)
+from gateway.kernel.phrases import become, by_target, gain, has, hook, lacks
+from gateway.kernel.router import LocalProxy, Router
+from gateway.kernel.table import Chain
+
+
+def chains(router: Router) -> Iterator[Chain]:
+    """Give the chains of forward and of what is around it.  A hook costs every packet something, so
+    those that have nothing to do are left out, and the others begin with what fails first."""
+    yield from _targets(router)
+    for prefix, _, place, flow in MANNERS:
+        yield Chain(f"{prefix}remembered", tuple(_remembered(router, prefix, place, flow)))
+    if router.proxy is not None:
+        proxied = tuple(_proxied(router, router.proxy))
+        yield Chain("divert", proxied, hook("filter", "prerouting", -140))
+    if router.relays:
+        yield Chain("nat", tuple(_nat(router)), hook("nat", "prerouting", -100))
+    yield Chain("outside", tuple(_outside(router)))
+    yield Chain("late", tuple(_late(router)))
+    yield Chain("provisional", tuple(_provisional(router)))
+    yield Chain("leave", tuple(_leave(router)))
+    yield Chain("keep", tuple(_keep(router)), hook("filter", "forward", -150))
+    yield Chain("own", tuple(_own(router)))
+    incoming = tuple(f'iifname "{name}" goto own' for name in router.clients)
+    yield Chain("incoming", incoming, hook("filter", "input", -150))
+    reply = f"{has(TARGET_MASK, mark(0, REPLY))} notrack"
+    yield Chain("replies", (reply,), hook("filter", "output", -300))
+    if source := tuple(_source(router)):
+        yield Chain("source", source, hook("nat", "postrouting", 100))
+
+
+def clients_of(router: Router) -> str:
+    """Write the set of the clients' interfaces."""
+    return "{ " + ", ".join(f'"{name}"' for name in router.clients) + " }"
+
+
+def _targets(router: Router) -> Iterator[Chain]:
+    """One chain a target, for its number as a constant."""
+    for number in (DIRECT, *router.targets):
+        yield Chain(f"remember_{number}", tuple(_remember(router.epoch, number)))
+    for relay in router.relays:
+        ways = [
+            f"{ip} daddr {at.host} goto remember_{relay.target}"
+            for at, ip in ((relay.v4, "ip"), (relay.v6, "ip6"))
+            if at
+        ]
+        yield Chain(f"leave_{relay.target}", (*ways, "counter drop"))
+    for one in router.exits:
+        way = f'oifname "{one.interface}" goto remember_{one.target}'
+        yield Chain(f"leave_{one.target}", (way, "counter drop"))
+    if router.proxy is not None:  # what is for the proxy is not forwarded
+        yield Chain(f"leave_{router.proxy.target}", ("counter drop",))
+    yield Chain(f"leave_{DIRECT}", (f"goto remember_{DIRECT}",))
+
+
+def _remember(epoch: int, number: int) -> Iterator[str]:
+    now, judged = mark(epoch, number), EPOCH_MASK | TARGET_MASK | PROVISIONAL
+    yield f"{lacks(judged, now, 'ct')} {lacks(EPOCH_MASK, mark(epoch))} accept"  # chain late
+    if number == DIRECT:  # where NAT has sent it elsewhere, it is not direct
+        yield f"{lacks(judged, now, 'ct')} ct status dnat counter drop"
+    yield f"{lacks(judged, now, 'ct')} {become(now, of='ct')}"
+    yield f"{has(LOOKS_MASK, 0)} accept"
+    for look in LOOKS:
+        yield f"{has(look, look)} {gain(look, 'ct')}"
+    yield "accept"
+
+
+def _remembered(router: Router, prefix: str, place: int, flow: int) -> Iterator[str]:
+    """Carry out a block that Python gave, and remember it: the next packets do not ask."""
+    yield become(mark(router.epoch, flow), of="ct")
+    for family, ip, _ in FAMILIES:
+        for name, target in (("places", place), ("flows", flow)):
+            key = KEYS[name].format(ip=ip)
+            of_ports = f"{has(TARGET_MASK, mark(0, target))} meta l4proto {{ tcp, udp }}"
+            yield f"{of_ports} update @{prefix}{name}{family} {{ {key} }}"
+        key = KEYS["others"].format(ip=ip)
+        yield f"meta l4proto != {{ tcp, udp }} update @{prefix}others{family} {{ {key} }}"
+    if prefix:
+        yield from REFUSAL
+    yield "counter drop"
+
+
+def _proxied(router: Router, proxy: LocalProxy) -> Iterator[str]:
+    # A verdict takes the question away; with it, the packet has not been in the queue.
+    which = f"{has(TARGET_MASK | JUDGE, mark(0, proxy.target))} meta l4proto tcp"
+    for name in router.clients:
+        yield f'{which} iifname "{name}" tproxy ip to 127.0.0.1:{proxy.port} accept'
+        yield f'{which} iifname "{name}" tproxy ip6 to [::1]:{proxy.port} accept'
+
+
+def _nat(router: Router) -> Iterator[str]:
+    for relay in router.relays:
+        which = f"{has(TARGET_MASK, mark(0, relay.target))} meta l4proto {{ tcp, udp }}"
+        for at, ip in ((relay.v4, "ip"), (relay.v6, "ip6")):
+            if at is not None:
+                yield f"{which} iifname {clients_of(router)} dnat {ip} to {at}"
+
+
+def _keep(router: Router) -> Iterator[str]:
+    # Nearly all packets: chain ask let them go, for their flow is direct and remembered.
+    now = mark(router.epoch)
+    everything = EPOCH_MASK | TARGET_MASK | JUDGE | PROVISIONAL | ANSWER | LOOKS_MASK
+    for name in router.clients:
+        yield f'{has(everything, now)} iifname "{name}" accept'
+    for name in router.clients:
+        yield f'iifname "{name}" goto leave'
+    yield "goto outside"
+
+
+def _leave(router: Router) -> Iterator[str]:
+    yield f"{lacks(EPOCH_MASK | JUDGE, mark(router.epoch))} goto late"
+    for prefix, _, place, flow in MANNERS:
+        for target in (flow, place):
+            yield f"{has(TARGET_MASK, mark(0, target))} goto {prefix}remembered"
+    yield f"{has(PROVISIONAL, PROVISIONAL)} goto provisional"
+    yield from by_target((DIRECT, *router.targets), "meta", "goto", "leave")
+    yield "counter drop"
+
+
+def _late(router: Router) -> Iterator[str]:
+    """A packet of an accepted flow that chain ask let go before the epoch changed may go on, and is
+    remembered by nobody; Python's own answers of that time may not, for Python may be late."""
+    before = mark(epoch_before(router.epoch))
+    yield f"{lacks(EPOCH_MASK | JUDGE | PROVISIONAL | ANSWER, before)} counter drop"
+    yield f"{has(EPOCH_MASK, 0, 'ct')} counter drop"
+    yield from by_target((DIRECT, *router.targets), "meta", "goto", "leave")
+    yield "counter drop"
+
+
+def _provisional(router: Router) -> Iterator[str]:
+    """Its answers may pass (a handshake needs them); the flow goes on asking."""
+    now = mark(router.epoch, DIRECT, PROVISIONAL)
+    yield f"{lacks(TARGET_MASK, 0)} counter drop"
+    stored = EPOCH_MASK | TARGET_MASK | PROVISIONAL
+    yield f"{lacks(stored, now, 'ct')} {become(now, of='ct')}"
+    yield "accept"
+
+
+def _outside(router: Router) -> Iterator[str]:
+    yield f"oifname != {clients_of(router)} accept"
+    for _, _, _, flow in MANNERS:
+        yield f"{has(TARGET_MASK, mark(0, flow), 'ct')} counter drop"
+    yield f"ct direction reply {lacks(EPOCH_MASK, 0, 'ct')} accept"
+    yield "counter drop"
+
+
+def _own(router: Router) -> Iterator[str]:
+    if router.proxy is not None:
+        now = mark(router.epoch, router.proxy.target)
+        which = has(EPOCH_MASK | TARGET_MASK | JUDGE, now)
+        stored = lacks(EPOCH_MASK | TARGET_MASK, now, "ct")
+        yield f"{which} {stored} {become(now, of='ct')} accept"
+        yield f"{which} accept"
+    yield "ct state established,related ct direction reply accept"  # what the gateway asked for
+    yield from OWN
+    yield "icmp type echo-request accept"
+    yield "icmpv6 type echo-request accept"
+    for transport, port in router.own:
+        yield f"{transport} dport {port} accept"
+    yield "counter drop"
+
+
+OWN = (
+    "icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, "
+    "mld-listener-report, mld2-listener-report, mld-listener-done } accept",
+)
+"""What keeps a link up (RFC 4861, RFC 3810)."""
+
+
+def _source(router: Router) -> Iterator[str]:
+    clients = clients_of(router)
+    for one in router.exits:
+        if one.masquerade:
+            yield f'iifname {clients} oifname "{one.interface}" masquerade'
+    if router.masquerade:
+        yield f"iifname {clients} oifname != {clients} masquerade"

@@ -1,0 +1,160 @@
+"""The ways out of a process.  Owns: its tunnels and exits, the ways by name, what listeners are
+plugged into.  Knows: tunnel, listeners' wiring.  Never: who comes in, deciding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IHostResolution, IResolutionReceiver
+from zope.interface import implementer
+
+from gateway.config import Config, ExitServer, MasqueExit
+from gateway.core import Core, Reach
+from gateway.errors import AddressError, CarryError
+from gateway.listeners.interfaces import Carrier, Wiring
+from gateway.listeners.limits import Limits
+from gateway.model import Endpoint, pack
+from gateway.tunnel.client import Tunnel
+from gateway.tunnel.credentials import Credentials
+from gateway.tunnel.interface import InterfaceExit
+from gateway.tunnel.masque import ExitAddress
+
+
+class Outward:
+    """Everything behind the listeners of one process."""
+
+    def __init__(self, reactor: Any, config: Config, core: Core) -> None:
+        """Build it; nothing is opened before `start`."""
+        world = core.world
+        self.tunnels = {
+            one.name: Tunnel(
+                reactor,
+                ExitAddress(one.name, one.url),
+                credentials(config, one),
+                world.reach,
+                random=Random(world.random_octets(16)),
+            )
+            for one in config.tunnels
+        }
+        self.interfaces = {
+            one.name: InterfaceExit(reactor, one.name, one.interface)
+            for one in config.interface_exits
+        }
+        relays = {one.name: Endpoint.parse(one.address) for one in config.relays}
+        self.wiring = Wiring(
+            reactor=reactor,
+            gate=core.table,
+            routes=Routes(world.reach, self.tunnels, relays, self.interfaces),
+            resolver=NameResolver(reactor),
+            limits=Limits(udp_idle_timeout_s=config.limits.udp_idle_timeout_s),
+        )
+
+    def start(self) -> None:
+        """Begin to connect the tunnels, and to watch the interfaces."""
+        for tunnel in self.tunnels.values():
+            tunnel.start()
+        for interface in self.interfaces.values():
+            interface.start()
+
+    def stop(self) -> Deferred[object]:
+        """Close every way; fires when all are closed."""
+        closing: list[Deferred[Any]] = [one.stop() for one in self.tunnels.values()]
+        closing += [one.stop() for one in self.interfaces.values()]
+        return DeferredList(closing, consumeErrors=True).addCallback(lambda _all: None)
+
+
+class Routes:
+    """The ways out, by the names that verdicts use."""
+
+    def __init__(
+        self,
+        reach: Reach,
+        tunnels: Mapping[str, Tunnel],
+        relays: Mapping[str, Endpoint],
+        interfaces: Mapping[str, InterfaceExit],
+    ) -> None:
+        self.reach = reach
+        self._tunnels = tunnels
+        self._relays = relays
+        self._exits: Mapping[str, Carrier] = {**tunnels, **interfaces}
+
+    def carrier(self, target: str | None) -> Carrier:
+        """Give the exit of a name, or for "nearest" the first tunnel that is up.
+
+        Raises:  CarryError: no exit has this name, or none is up.
+        """
+        if target is None or target == "nearest":
+            for tunnel in self._tunnels.values():
+                if tunnel.up:
+                    return tunnel
+            raise CarryError("nearest", "no exit is up" if self._tunnels else "there is no exit")
+        try:
+            return self._exits[target]
+        except KeyError:
+            raise CarryError(target, "no exit has this name") from None
+
+    def relay(self, target: str) -> Endpoint:
+        """Give a relay's address.
+
+        Raises:  CarryError: no relay has this name.
+        """
+        try:
+            return self._relays[target]
+        except KeyError:
+            raise CarryError(target, "no relay has this name") from None
+
+
+class NameResolver:
+    """Resolves names by the reactor's resolver, which asks what the host is set up to ask."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    def resolve(self, name: str) -> Deferred[tuple[bytes, ...]]:
+        """Give a name's addresses, packed; fails with CarryError where it has none."""
+        found: Deferred[tuple[bytes, ...]] = Deferred()
+        self._reactor.nameResolver.resolveHostName(_Receiver(name, found), name)
+        return found
+
+
+@implementer(IResolutionReceiver)
+class _Receiver:
+    """Gathers the addresses of one name."""
+
+    def __init__(self, name: str, found: Deferred[tuple[bytes, ...]]) -> None:
+        self._name = name
+        self._found = found
+        self._addresses: list[bytes] = []
+
+    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
+        """IResolutionReceiver API."""
+
+    def addressResolved(self, address: Any) -> None:
+        """IResolutionReceiver API."""
+        try:
+            packed = pack(address.host)
+        except AddressError:
+            return  # a link-local address with a zone: of no use here
+        if packed not in self._addresses:
+            self._addresses.append(packed)
+
+    def resolutionComplete(self) -> None:
+        """IResolutionReceiver API."""
+        if self._found.called:
+            return
+        if self._addresses:
+            self._found.callback(tuple(self._addresses))
+        else:
+            self._found.errback(CarryError(self._name, "the name has no address"))
+
+
+def credentials(config: Config, section: MasqueExit | ExitServer) -> Credentials:
+    """Give the files of a section's keys and certificates."""
+    return Credentials(
+        ca=config.path(section.ca),
+        certificate=config.path(section.certificate),
+        key=config.path(section.key),
+    )

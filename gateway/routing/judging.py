@@ -1,0 +1,138 @@
+"""One process's share of the judging.  Owns: a queue, its judge, and what of it Python carries.
+Knows: the kernel room, the transparent listeners, Twisted's reactor.  Never: rules, other shares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from gateway.core import Core
+from gateway.errors import CarryError
+from gateway.kernel import conntrack
+from gateway.kernel.judge import Hands, Judge
+from gateway.kernel.nfqueue import QueueSocket
+from gateway.kernel.replies import Replies
+from gateway.listeners.interfaces import Wiring
+from gateway.listeners.transparent_udp import TransparentUdp
+from gateway.model import FlowKey, Verdict
+from gateway.routing.targets import Targets
+
+_log = Logger(namespace="gateway.routing")
+
+# Flows that say too little are looked for this often.
+_EXPIRE_S = 1.0
+
+
+class Judging:
+    """Judges what one queue asks."""
+
+    def __init__(self, reactor: Any, core: Core, wiring: Wiring, targets: Targets) -> None:
+        """Build it; the queue opens with `start`."""
+        self._reactor = reactor
+        self._core = core
+        self._targets = targets
+        self._replies = Replies()
+        self._udp = TransparentUdp(wiring, self._replies.send)
+        self._judge: Judge | None = None
+        self._queue: QueueSocket | None = None
+        self._expiry = LoopingCall(self._expire)
+        self._expiry.clock = reactor
+        self._not_forgotten = 0
+
+    def start(self, queue: int, epoch: int) -> None:
+        """Open the queue; the rules that fill it must be there already.
+
+        Args:    epoch: of the marks.
+        Raises:  CarryError: another process holds it, or this one may not.
+        """
+        hands = Hands(carry=self._carry, forget=self._forget, answer=self._answer)
+        self._judge = Judge(
+            self._core.table,
+            hands,
+            self._reactor.seconds,
+            epoch=epoch,
+            targets=self._targets.by_name,
+            proxy=self._targets.proxy,
+        )
+        self._queue = QueueSocket([queue], self._judge.judge, batch=self)
+        self._reactor.addReader(self._queue)
+        self._expiry.start(_EXPIRE_S, now=False)
+
+    def adopt(self, epoch: int) -> None:
+        """Go over to another epoch of the marks, right after the rules did."""
+        if self._judge is not None:
+            self._judge.adopt(epoch)
+
+    def pause(self) -> None:
+        """Let packets wait in the kernel's queue, while the rules change under another process."""
+        if self._queue is not None:
+            self._reactor.removeReader(self._queue)
+
+    def resume(self) -> None:
+        """Judge what waits."""
+        if self._queue is not None:
+            self._reactor.addReader(self._queue)
+
+    def rejudge(self) -> None:
+        """Judge what Python carries by the policy that has just come into force."""
+        self._udp.rejudge()
+
+    def stop(self) -> Deferred[None]:
+        """Close the queue: what asks from here on is dropped.  Fires when all is closed."""
+        if self._expiry.running:
+            self._expiry.stop()
+        if self._queue is not None:
+            self._reactor.removeReader(self._queue)
+            self._queue.close()
+            self._queue = None
+        stopped = self._udp.stop()
+        self._replies.close()
+        return stopped
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What was judged and carried so far, by name."""
+        return dict(self._counted())
+
+    def _counted(self) -> Iterator[tuple[str, int]]:
+        yield from self._udp.counters.items()
+        if self._judge is not None:
+            yield from ((f"judge: {name}", n) for name, n in self._judge.counters.items())
+        if self._queue is not None:
+            yield from ((f"queue: {name}", n) for name, n in self._queue.counters.items())
+        yield from ((f"replies: {name}", n) for name, n in self._replies.counters.items())
+        yield "conntrack: not forgotten", self._not_forgotten
+
+    def begin(self) -> None:
+        """Batch API: its decisions are written down together."""
+        self._core.witness.begin_batch()
+
+    def end(self) -> bool:
+        """Batch API: no verdict leaves before it is written down, if it must be."""
+        return self._core.end_batch()
+
+    def _carry(self, key: FlowKey, payload: bytes, verdict: Verdict) -> None:
+        if self._core.witness.flush():
+            self._udp.carry(key, payload, verdict)
+
+    def _expire(self) -> None:
+        assert self._judge is not None
+        self._judge.expire()
+
+    def _answer(self, queue: int, number: int, answer: int) -> None:
+        if self._queue is not None:
+            self._queue.answer(queue, number, answer)
+
+    def _forget(self, key: FlowKey) -> None:
+        try:
+            conntrack.forget_flow(key)
+        except CarryError as error:
+            # The flow stays where it is, and its packets are dropped: it is not moved, nor leaked.
+            if not self._not_forgotten:
+                _log.error("{reason}", reason=str(error))
+            self._not_forgotten += 1

@@ -1,0 +1,157 @@
+"""Router mode from start to stop.  Owns: the order in which rules, proxy and judging begin, change
+and end.  Knows: Twisted's reactor.  Never: nft, packets, verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from gateway.config import Config
+from gateway.core import Change, Commit, Core
+from gateway.errors import GatewayError, InputError
+from gateway.flow.epoch import Epoch
+from gateway.listeners.interfaces import Wiring
+from gateway.listeners.transparent_tcp import TransparentTcpListener
+from gateway.routing.judging import Judging
+from gateway.routing.orders import Prepare
+from gateway.routing.rules import Prepared, Rules
+from gateway.routing.targets import Targets
+from gateway.routing.workers import Now, Workers
+
+_log = Logger(namespace="gateway.routing")
+
+# Other software may flush all of netfilter, or an exit's interface may come and go.
+_MEND_S = 5.0
+
+
+class RouterMode:
+    """Makes this host the clients' router: Python judges a flow once, the kernel carries it."""
+
+    def __init__(self, reactor: Any, config: Config, core: Core, wiring: Wiring) -> None:
+        """Build everything; open nothing and change nothing yet."""
+        self._reactor = reactor
+        self._config = config
+        self._core = core
+        targets = Targets(config)
+        queues = config.router.first_queue + 1, config.router.first_queue + config.router.workers
+        self._workers = Workers(reactor, config.file, range(*queues), self._now)
+        self._rules = Rules(config, targets)
+        self._tcp = TransparentTcpListener(wiring)
+        self._judging = Judging(reactor, core, wiring, targets)
+        self._mending = LoopingCall(self._mend)
+        self._mending.clock = reactor
+        self._trouble = ""
+        self._turn = DeferredLock()
+        """One thread at a time works on the kernel's rules."""
+        core.preparing.append(self.prepare)
+        core.on_adopted.append(self.rejudge)
+
+    def start(self) -> None:
+        """Install the rules, then judge: from here on nothing passes unjudged.
+
+        Raises:  InputError: the host does not let us, or another gateway keeps the table.
+        """
+        try:
+            port = self._tcp.listen().port
+            self._rules.install(self._core.table.epoch, port)
+            router = self._rules.router
+            self._judging.start(router.queues.first, router.epoch)
+            self._workers.start()
+        except GatewayError as error:
+            self.stop()
+            says = f"router mode: {error}"
+            raise InputError([self._config.problem("listeners", says=says)]) from error
+        self._mending.start(_MEND_S, now=False)
+        where = ", ".join(router.clients)
+        _log.info("router mode: ready for clients behind {where}", where=where)
+
+    def _now(self) -> Now:
+        epoch, rules = self._core.table.epoch, self._rules
+        return Now(epoch.number, rules.router.epoch, self._core.today, rules.state)
+
+    def prepare(self, epoch: Epoch, change: Change) -> Deferred[Commit]:
+        """Make kernel and workers ready for an epoch (core's Prepare)."""
+        return Deferred.fromCoroutine(self._prepare(epoch, change))
+
+    async def _prepare(self, epoch: Epoch, change: Change) -> Commit:
+        prepared = await self._in_thread(self._rules.prepare, epoch)
+        state = self._rules.state if prepared is None else prepared.state
+        order = Prepare(change.number, change.today, change.reads, state)
+        try:
+            await self._workers.prepare(order)
+        except GatewayError:
+            self._abandon(prepared)
+            raise
+        return lambda: self._commit(prepared)
+
+    def _commit(self, prepared: Prepared | None) -> None:
+        if prepared is not None:
+            try:
+                self._rules.commit(prepared)
+            except GatewayError:
+                self._abandon(prepared)
+                raise
+            self._judging.adopt(self._rules.router.epoch)
+            self._later(self._rules.tidy)
+        self._workers.adopt(self._rules.router.epoch)
+
+    def _abandon(self, prepared: Prepared | None) -> None:
+        self._workers.abandon()
+        if prepared is not None:
+            self._later(self._rules.abandon, prepared)
+
+    def rejudge(self) -> None:
+        """Judge what Python carries by the policy that has just come into force."""
+        self._tcp.rejudge()
+        self._judging.rejudge()
+
+    def stop(self) -> Deferred[object]:
+        """Stop judging and close every flow that Python carries.  The rules stay: flows that were
+        let go go on, and no new one does; `gateway unlock` removes them."""
+        if self._mending.running:
+            self._mending.stop()
+        closing: list[Deferred[Any]] = [
+            self._tcp.stop(),
+            self._judging.stop(),
+            self._workers.stop(),
+        ]
+        return DeferredList(closing, consumeErrors=True).addBoth(self._released)
+
+    def _released(self, result: object) -> object:
+        self._rules.release()
+        return result
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What was judged and carried so far, by name."""
+        return {**self._judging.counters, **{f"tcp: {k}": v for k, v in self._tcp.counters.items()}}
+
+    def _mend(self) -> Deferred[None] | None:
+        """Put up again what somebody else took down; not while an epoch changes."""
+        if self._core.is_changing:
+            return None
+        mended = self._in_thread(self._rules.mend)
+        return mended.addCallbacks(self._mended, self._not_mended)
+
+    def _mended(self, was_missing: bool) -> None:
+        self._trouble = ""
+        if was_missing:
+            _log.error("somebody else changed the rules in the kernel: they were put up again")
+
+    def _not_mended(self, why: Failure) -> None:
+        reason = why.getErrorMessage()
+        if reason != self._trouble:
+            _log.error("the rules or routes cannot be put up again: {reason}", reason=reason)
+        self._trouble = reason
+
+    def _in_thread(self, function: Callable[..., Any], *arguments: object) -> Deferred[Any]:
+        return self._turn.run(self._core.world.in_thread, function, *arguments)
+
+    def _later(self, function: Callable[..., object], *arguments: object) -> None:
+        done = self._in_thread(function, *arguments)
+        done.addErrback(lambda why: _log.failure("tidying up in the kernel failed", why))

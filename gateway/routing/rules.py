@@ -1,0 +1,183 @@
+"""The rules of router mode.  Owns: what stands in the kernel, from epoch to epoch, and that it goes
+on standing there.  Knows: the kernel room.  Never: a packet, a verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from twisted.logger import Logger
+
+from gateway.config import Config
+from gateway.errors import GatewayError
+from gateway.flow.denied import denied
+from gateway.flow.epoch import Epoch
+from gateway.kernel import conntrack, guard, nft, routes
+from gateway.kernel.host import missing
+from gateway.kernel.lock import Lock
+from gateway.kernel.marks import next_epoch
+from gateway.kernel.router import OWN, LocalProxy, Queues, Router
+from gateway.model import Endpoint, Transport
+from gateway.routing.targets import Targets, digest
+
+_log = Logger(namespace="gateway.routing")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the kernel was loaded with for an epoch, and does not use yet."""
+
+    state: str
+    router: Router
+    change: nft.Prepared
+
+
+class Rules:
+    """The table, the routes and the lock on them."""
+
+    def __init__(self, config: Config, targets: Targets) -> None:
+        """Take nothing and change nothing yet."""
+        self._config = config
+        self._targets = targets
+        self._lock = Lock("gateway")
+        self._nft = nft.Nft()
+        self._router: Router | None = None
+        self.state = ""
+        """Of what is in force: sixteen hexadecimal digits, of policy and data, and of targets."""
+
+    @property
+    def router(self) -> Router:
+        """What is in force."""
+        assert self._router is not None, "not installed"
+        return self._router
+
+    def install(self, epoch: Epoch, port: int) -> None:
+        """Put everything in place, in the place of whatever is there; blocks for seconds.
+
+        Args:    port: the local proxy's.
+        Raises:  CarryError, DataError: another gateway runs, or the kernel refuses.
+        """
+        self._lock.take()
+        for sentence in missing(*interfaces(self._config)):
+            _log.warn("{sentence}", sentence=sentence)
+        self.state = state_of(epoch, self._targets)
+        number = self._first_number()
+        self._router = self._routed(epoch, number, port)
+        guard.apply(self._router.clients)
+        self._nft.apply(self._router)
+        routes.apply(routes.desired(self._router))
+
+    def _first_number(self) -> int:
+        """Give the first epoch's number.  Flows that the same policy, over the same data, let go to
+        the same targets are still let go: a gateway that comes back cuts nobody off."""
+        before = self._nft.installed()
+        if before is not None and before.epoch and before.policy == self.state:
+            _log.info("the rules in the kernel are of this policy: accepted flows go on")
+            return before.epoch
+        number = next_epoch(before.epoch if before is not None else 0)
+        conntrack.forget_epoch(number)
+        if before is not None and before.epoch and before.policy[8:] != self.state[8:]:
+            conntrack.forget_epoch(before.epoch)  # its flows' marks name what are others now
+        return number
+
+    def prepare(self, epoch: Epoch) -> Prepared | None:
+        """Load what the kernel needs for an epoch; blocks for seconds: it belongs in a thread.
+
+        Returns: None: it has all of it, for nothing that verdicts rest on differs.
+        Raises:  CarryError: the kernel refuses; nothing has changed.
+        """
+        state = state_of(epoch, self._targets)
+        if state == self.state:
+            return None
+        assert self.router.proxy is not None
+        number = next_epoch(self.router.epoch)
+        conntrack.forget_epoch(number)
+        routed = self._routed(epoch, number, self.router.proxy.port)
+        return Prepared(state, routed, self._nft.prepare(routed))
+
+    def commit(self, prepared: Prepared) -> None:
+        """Go over to what was prepared, in one transaction.
+
+        Raises:  CarryError: the kernel refuses; nothing has changed.
+        """
+        self._nft.commit(prepared.change)
+        self.state, self._router = prepared.state, prepared.router
+
+    def abandon(self, prepared: Prepared) -> None:
+        """Throw away what was prepared."""
+        self._nft.abandon(prepared.change)
+
+    def tidy(self) -> None:
+        """Remove what the epoch before left in the kernel; it belongs in a thread."""
+        self._nft.tidy()
+
+    def mend(self) -> bool:
+        """Look whether everything still stands, and put it up again where it does not.
+
+        Returns: whether anything was missing.
+        Raises:  CarryError: the kernel refuses.
+        """
+        is_whole = self._nft.is_untouched()
+        if not is_whole:
+            self._nft.apply(self.router)
+        guard.apply(self.router.clients)
+        routes.apply(routes.desired(self.router))
+        return not is_whole
+
+    def release(self) -> None:
+        """Let another gateway keep the table; it stays as it is."""
+        self._lock.release()
+
+    def _routed(self, epoch: Epoch, number: int, port: int) -> Router:
+        blocked = denied(epoch)
+        options = self._config.router
+        return Router(
+            clients=interfaces(self._config)[0],
+            epoch=number,
+            policy=state_of(epoch, self._targets),
+            queues=Queues(options.first_queue, options.workers),
+            has_nft_queue=nft.has_queue(),
+            denied4=blocked.silent4,
+            denied6=blocked.silent6,
+            refused4=blocked.refused4,
+            refused6=blocked.refused6,
+            spot_check=options.spot_check,
+            relays=self._targets.relays,
+            exits=self._targets.exits,
+            proxy=LocalProxy(self._targets.proxy, port),
+            masquerade=any(one.snat for one in self._config.transparent),
+            own=tuple(dict.fromkeys((*OWN, *options.admits, *_doors(self._config)))),
+        )
+
+
+def state_of(epoch: Epoch, targets: Targets) -> str:
+    """Give what verdicts and marks rest on: sixteen hexadecimal digits, the first eight of policy
+    and data, the others of the targets."""
+    policy = epoch.policy
+    expired = [rule.id for rule in policy.rules if rule.expired]
+    return digest(policy.revision, epoch.atlas.revision, expired) + targets.digest()
+
+
+def interfaces(config: Config) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Give the interfaces of the clients, and those of the exits."""
+    clients = tuple(one.interface for one in config.transparent)
+    return clients, tuple(one.interface for one in config.interface_exits)
+
+
+def _doors(config: Config) -> list[tuple[Transport, int]]:
+    """Give what the other listeners listen on: clients may ask them."""
+    doors = []
+    for one in config.doors:
+        transport = Transport(getattr(one, "transport", Transport.TCP))
+        doors.append((transport, Endpoint.parse(one.address).port))
+    return [door for door in doors if door[1]]
+
+
+def look(config: Config | None) -> list[str]:
+    """Say in sentences what this host lacks for router mode; []: nothing.
+
+    Args:    config: whose interfaces must be there too; None: of no configuration.
+    """
+    try:
+        return missing() if config is None else missing(*interfaces(config))
+    except GatewayError as error:
+        return [str(error)]

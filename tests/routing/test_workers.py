@@ -1,0 +1,172 @@
+"""Workers are kept running, go from epoch to epoch together, and start with what is in force."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from twisted.internet.error import ProcessDone
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway.errors import CarryError
+from gateway.routing import orders
+from gateway.routing.orders import Abandon, Adopt, Order, Prepare, Ready, Refused, Report
+from gateway.routing.workers import Now, Workers
+
+_DAY = datetime.date(2026, 11, 23)
+_PREPARE = Prepare(2, _DAY, True, "new")
+
+
+class FakeProcess:
+    """A worker's process, played by the test."""
+
+    def __init__(self, protocol: Any, argv: list[str]) -> None:
+        self.protocol = protocol
+        self.argv = argv
+        self.heard: list[Order] = []
+        self.signals: list[str] = []
+        self.is_stdin_closed = False
+
+    def write(self, octets: bytes) -> None:
+        """IProcessTransport API."""
+        self.heard += [orders.order(line) for line in octets.splitlines()]
+
+    def signalProcess(self, name: str) -> None:
+        """IProcessTransport API."""
+        self.signals.append(name)
+
+    def closeStdin(self) -> None:
+        """IProcessTransport API."""
+        self.is_stdin_closed = True
+
+    def says(self, report: Report) -> None:
+        """Let the process report, in two pieces."""
+        octets = orders.line(report) + b"\n"
+        self.protocol.outReceived(octets[:5])
+        self.protocol.outReceived(octets[5:])
+
+    def ends(self) -> None:
+        """Let the process end."""
+        self.protocol.processEnded(Failure(ProcessDone(0)))
+
+
+class FakeReactor(Clock):
+    """A clock that spawns fakes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spawned: list[FakeProcess] = []
+
+    def spawnProcess(self, protocol: Any, _path: str, argv: list[str], **_: Any) -> FakeProcess:
+        """IReactorProcess API."""
+        self.spawned.append(FakeProcess(protocol, argv))
+        return self.spawned[-1]
+
+
+class WorkersTests(SynchronousTestCase):
+    """Two workers beside the leader."""
+
+    def setUp(self) -> None:
+        self.reactor = FakeReactor()
+        self.now = Now(1, 41, _DAY, "state")
+        self.workers = Workers(self.reactor, "gateway.yaml", range(8701, 8703), lambda: self.now)
+        self.workers.start()
+        self.first, self.second = self.reactor.spawned
+
+    def ready(self) -> None:
+        """Let both judge."""
+        for process in self.reactor.spawned:
+            process.says(Ready())
+
+    def test_start(self) -> None:
+        """Each starts with its queue, and with what is in force."""
+        self.assertEqual(self.second.argv[1:5], ["-P", "-m", "gateway", "worker"])
+        said = dict(zip(self.second.argv[5::2], self.second.argv[6::2], strict=True))
+        self.assertEqual(
+            said,
+            {"--config": "gateway.yaml", "--queue": "8702", "--number": "1", "--epoch": "41",
+             "--today": "2026-11-23", "--state": "state"},
+        )  # fmt: skip
+
+    def test_together(self) -> None:
+        """An epoch is ready when all workers are, and all adopt it."""
+        self.ready()
+        prepared = self.workers.prepare(_PREPARE)
+        self.first.says(Ready())
+        self.assertNoResult(prepared)
+        self.second.says(Ready())
+        self.successResultOf(prepared)
+        self.workers.adopt(42)
+        for process in (self.first, self.second):
+            self.assertEqual(process.heard, [_PREPARE, Adopt(42)])
+
+    def test_one_refuses(self) -> None:
+        """One that cannot load it is enough to refuse it; who could is told to go on as before."""
+        self.ready()
+        prepared = self.workers.prepare(_PREPARE)
+        self.first.says(Refused("policy and data: are not what the leader has loaded"))
+        self.assertNoResult(prepared)
+        self.second.says(Ready())
+        self.assertIn("not what the leader", str(self.failureResultOf(prepared, CarryError)))
+        self.workers.abandon()
+        self.assertEqual(self.second.heard, [_PREPARE, Abandon()])
+
+    def test_one_dies(self) -> None:
+        """One that ends meanwhile refuses it by that, and is started again with what is in force
+        then."""
+        self.ready()
+        prepared = self.workers.prepare(_PREPARE)
+        self.second.says(Ready())
+        self.first.ends()
+        self.failureResultOf(prepared, CarryError)
+        self.now = Now(3, 43, _DAY, "newer")
+        self.reactor.advance(2)
+        self.assertIn("43", self.reactor.spawned[2].argv)
+
+    def test_not_running(self) -> None:
+        """One that has not begun to judge is not waited for; what it began with is no longer in
+        force, so it begins again."""
+        self.first.says(Ready())
+        prepared = self.workers.prepare(_PREPARE)
+        self.first.says(Ready())
+        self.successResultOf(prepared)
+        self.now = Now(2, 42, _DAY, "new")
+        self.workers.adopt(42)
+        self.second.says(Ready())
+        self.assertEqual((self.second.heard, self.second.signals), ([], ["KILL"]))
+        self.second.ends()
+        self.reactor.advance(2)
+        self.assertIn("42", self.reactor.spawned[2].argv)
+
+    def test_silent(self) -> None:
+        """One that gives no answer is ended, and does not hold the others up for ever."""
+        self.ready()
+        prepared = self.workers.prepare(_PREPARE)
+        self.second.says(Ready())
+        self.reactor.advance(120)
+        self.assertEqual(self.first.signals, ["KILL"])
+        self.first.ends()
+        self.failureResultOf(prepared, CarryError)
+
+    def test_nonsense(self) -> None:
+        """One that says what is no report is ended, whether or not its line ends."""
+        self.first.protocol.outReceived(b"Traceback\n")
+        self.second.protocol.outReceived(b"x" * 70_000)
+        self.assertEqual((self.first.signals, self.second.signals), (["KILL"], ["KILL"]))
+
+    def test_stop(self) -> None:
+        """All are told to end, are waited for, and none is started again."""
+        self.ready()
+        stopped = self.workers.stop()
+        self.assertTrue(self.first.is_stdin_closed and self.second.is_stdin_closed)
+        self.first.ends()
+        self.assertNoResult(stopped)
+        self.reactor.advance(10)
+        self.assertEqual(self.second.signals, ["KILL"])
+        self.second.ends()
+        self.successResultOf(stopped)
+        self.reactor.advance(60)
+        self.assertEqual(len(self.reactor.spawned), 2)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
