@@ -150,9 +150,21 @@ class ConfigTests(SynchronousTestCase):
             [one.kind for one in loaded.listeners], ["socks5", "http-connect", "forward"]
         )
         self.assertEqual(loaded.exits[0].name, "us-east")
-        self.assertEqual(loaded.path(loaded.exits[0].key).name, "gw.key")
+        self.assertEqual(loaded.path(loaded.tunnels[0].key).name, "gw.key")
         self.assertTrue(loaded.path("x").parent.samefile(loaded.path("y").parent))
         self.assertTrue(loaded.evidence.required)
+
+    def test_router_mode(self) -> None:
+        """Transparent listeners and interface exits are told from those with an address."""
+        text = "listeners: [{kind: transparent, interface: eth1, snat: true}, {kind: socks5, "
+        text += 'address: "10.0.0.1:1080"}]\nrouter: {admits: [tcp/22, udp/53], workers: 2}\n'
+        loaded = self.load(f"policy: p\n{text}exits: [{{name: e, kind: interface, interface: wg0}}]")
+        self.assertEqual([one.interface for one in loaded.transparent], ["eth1"])
+        self.assertEqual([one.address for one in loaded.doors], ["10.0.0.1:1080"])
+        self.assertEqual([one.interface for one in loaded.interface_exits], ["wg0"])
+        self.assertEqual(loaded.tunnels, ())
+        admitted = [(str(transport), port) for transport, port in loaded.router.admits]
+        self.assertEqual(admitted, [("tcp", 22), ("udp", 53)])
 
     def test_defaults(self) -> None:
         """What is left out has the documented defaults."""
@@ -176,4 +188,4 @@ class ConfigTests(SynchronousTestCase):
         """Without a file there is a loopback SOCKS5 and HTTP CONNECT gateway."""
         loaded = config.built_in(Path("/p.yaml"))
         self.assertEqual([one.kind for one in loaded.listeners], ["socks5", "http-connect"])
-        self.assertTrue(all(one.address.startswith("127.0.0.1:") for one in loaded.listeners))
+        self.assertTrue(all(one.address.startswith("127.0.0.1:") for one in loaded.doors))

@@ -173,7 +173,10 @@ def _known(router: Router) -> Iterator[str]:
 
 
 def _denied(router: Router, target: int, refusal: tuple[str, ...]) -> Iterator[str]:
-    # A flow that was up: its answers stop too.
-    yield f"{lacks(EPOCH_MASK, 0, 'ct')} {become(mark(router.epoch, target), of='ct')}"
+    # A flow that was up: its answers stop too, and a stream is told, or its client waits in vain.
+    was_up = lacks(EPOCH_MASK, 0, "ct")
+    yield f"{was_up} {become(mark(router.epoch, target), of='ct')}"
+    if not refusal:
+        yield f"{was_up} meta l4proto tcp counter reject with tcp reset"
     yield from refusal
     yield "counter drop"

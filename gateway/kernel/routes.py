@@ -93,7 +93,7 @@ def listed() -> dict[int, frozenset[int]]:
     """Give the targets that have a rule of ours, by family."""
     with _opened() as ipr:
         return {
-            family: frozenset(table - FIRST_TABLE for table in _ruled(ipr, family))
+            family: frozenset(table - FIRST_TABLE for table, _ in _ruled(ipr, family))
             for family in _FAMILIES
         }
 
@@ -113,24 +113,30 @@ def _lay(ipr: Any, family: int, way: Way) -> None:
         # The last resort first: at no moment does a packet find the table empty and go on to main.
         ipr.route("replace", **common, type="unreachable", priority=_LAST_METRIC)
         ipr.route("replace", **common, oif=found[0], priority=1)
-    if way.table not in _ruled(ipr, family):
-        ipr.rule("add", **_rule(family, way.table))
+    there = _ruled(ipr, family)
+    for bound in _bounds(way):
+        if (way.table, bound) not in there:
+            ipr.rule("add", **_rule(family, way.table, bound))
 
 
 def _remove(ipr: Any, family: int, table: int) -> None:
-    if table in _ruled(ipr, family):
-        ipr.rule("del", **_rule(family, table))
+    for ruled, bound in _ruled(ipr, family):
+        if ruled == table:
+            ipr.rule("del", **_rule(family, table, bound))
     ipr.flush_routes(family=family, table=table)
 
 
-def _rule(family: int, table: int) -> dict[str, object]:
-    return {
-        "family": family,
-        "priority": PRIORITY,
-        "table": table,
-        "fwmark": mark(0, table - FIRST_TABLE),
-        "fwmask": TARGET_MASK,
-    }
+def _bounds(way: Way) -> tuple[str, ...]:
+    """Give what leads to a way's table: the mark (""), and for sockets of our own that are bound to
+    its interface, which bear none, that interface."""
+    return ("",) if way.is_local else ("", way.interface)
+
+
+def _rule(family: int, table: int, bound: str) -> dict[str, object]:
+    rule = {"family": family, "priority": PRIORITY, "table": table}
+    if bound:
+        return {**rule, "oifname": bound}
+    return {**rule, "fwmark": mark(0, table - FIRST_TABLE), "fwmask": TARGET_MASK}
 
 
 def _tables(ipr: Any, family: int) -> set[int]:
@@ -140,12 +146,13 @@ def _tables(ipr: Any, family: int) -> set[int]:
         for route in ipr.get_routes(family=family)
         if (table := route.get_attr("RTA_TABLE")) is not None and _is_ours(table)
     }
-    return routed | _ruled(ipr, family)
+    return routed | {table for table, _ in _ruled(ipr, family)}
 
 
-def _ruled(ipr: Any, family: int) -> set[int]:
+def _ruled(ipr: Any, family: int) -> set[tuple[int, str]]:
+    """Give the tables that our rules lead to, and by what."""
     return {
-        table
+        (table, str(rule.get_attr("FRA_OIFNAME") or ""))
         for rule in ipr.get_rules(family=family)
         if (table := rule.get_attr("FRA_TABLE")) is not None
         and _is_ours(table)

@@ -85,10 +85,7 @@ def loading(old: Table, new: Table) -> str:
     """Write the transaction that loads the sets that a table needs and another has not; "" if there
     are none.  No packet meets them yet."""
     there = {one.name for one in old.sets}
-    lines = []
-    for one in new.sets:
-        if one.name not in there:
-            lines.append(_add_set(new.name, one))
+    lines = [_add_set(new.name, one) for one in new.sets if one.name not in there]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -56,7 +56,7 @@ class Rule:
         condition is tested with names and without, and a block takes whichever of the two holds,
         every other action only what both agree on.
         """
-        if self.is_over:
+        if self.expired and self.is_over:
             return False
         with_names = self.condition.test(subject)
         if not self._names_matter(subject):

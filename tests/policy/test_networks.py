@@ -82,6 +82,12 @@ class AddressSetTests(SynchronousTestCase):
             inside = any(address in network for network in networks)
             self.assertIs(probe in chosen, inside)
 
+    def test_edges(self) -> None:
+        """A set's edges are where addresses begin and cease to be in it, neighbours joined."""
+        edges = AddressSet(["0.0.1.0/24", "0.0.2.0-0.0.2.9", "255.0.0.0/8", "::5"])
+        self.assertEqual(edges.edges(4), (256, 512 + 10, 255 << 24, 1 << 32))
+        self.assertEqual(edges.edges(16), (5, 6))
+
     @settings(deadline=None, max_examples=200)
     @given(st.text(alphabet="0123456789.:/-abcdef %", max_size=30))
     def test_any_text(self, text: str) -> None:

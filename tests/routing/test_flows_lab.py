@@ -135,7 +135,7 @@ class StreamTests(RouterCase):
             stream = self.connect(to)
             stream.sendall(hello[:40])
             stream.sendall(hello[40:])
-            self.until(lambda: len(self.named()) == count, "nothing was decided of the name")
+            self.wait_named(count)
             self.assertEqual(self.named(), ["nothing-else-to-china"] * count)
             self.assertEqual(self.converse(self.web(six), _WEB), _WEB)
             self.assertEqual(self.arrived(to), [])
@@ -157,6 +157,10 @@ class StreamTests(RouterCase):
         labels the log keeps."""
         decisions = self.deployment.decisions()
         return [one["verdict"]["rule"] for one in decisions if "agoraio.cn" in str(one["facts"])]
+
+    def wait_named(self, count: int) -> None:
+        """Wait until so many streams with the forbidden name were judged."""
+        self.until(lambda: len(self.named()) == count, "nothing was decided of the name")
 
     def web(self, six: int) -> str:
         """Give an endpoint to which HTTP is spoken."""

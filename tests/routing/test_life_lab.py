@@ -27,7 +27,7 @@ _MEDIA = bytes.fromhex("80600001000000a011223344") + bytes(160)
 _POLICY = """\
 policy: first
 jurisdictions:
-  mainland-china: {location: [CN], registration: [CN], operator: [CN]}
+  mainland-china: {networks: [118.190.0.0/16, "2408::/16"]}
   doubted: {networks: [203.0.113.9, "2001:db8:a::9"]}
 rules:
 - {id: never, when: {to: mainland-china}, action: block}
@@ -46,8 +46,10 @@ class LifeCase(RouterCase):
     POLICY = _POLICY
 
     def numbers(self, to: str) -> list[int]:
-        """Give the numbers of a flood's datagrams that arrived at an endpoint."""
-        return [int.from_bytes(octets[-4:], "big") for octets in self.arrived(to)]
+        """Give the numbers of a flood's datagrams that arrived at an endpoint, sorted: one that is
+        judged once more is overtaken."""
+        media = [octets for octets in self.arrived(to) if len(octets) == len(_MEDIA)]
+        return sorted(int.from_bytes(octets[-4:], "big") for octets in media)
 
     def assert_none(self, endpoints: Iterable[str]) -> None:
         """Check that nothing at all passed the uplink to or from these addresses."""
@@ -161,7 +163,9 @@ class DeathTests(LifeCase):
             flood.stop()
         self.internet_.wait_quiet()
         for six in _FAMILIES:
-            self.assertEqual(self.numbers(_GOOD[six]), list(range(floods[six].sent)))
+            # What was in the queue then (a spot check, one in a thousand) is lost with it.
+            lost = set(range(floods[six].sent)).difference(self.numbers(_GOOD[six]))
+            self.assertLessEqual(len(lost), 2)
         self.assert_none(_BAD)
 
     def test_another_policy(self) -> None:
@@ -337,7 +341,5 @@ class WorkersTests(LifeCase):
         self.internet_.wait_quiet()
         self.assertLessEqual(max(self.numbers(_DOUBTED[0])), last)
         for to in edges[:5]:
-            media = [octets for octets in self.arrived(to) if len(octets) == len(_MEDIA)]
-            numbers = [int.from_bytes(octets[-4:], "big") for octets in media]
-            self.assertEqual(numbers, list(range(flood.sent)))
+            self.assertEqual(self.numbers(to), list(range(flood.sent)))
         self.assert_none(_BAD)
