@@ -60,5 +60,5 @@ class FailingCaseTests(SynchronousTestCase):
         )
         self.assertEqual(
             wrong.failure(verdict),
-            "rule is never-ping-china, expected the-rest; target is None, expected us-east",
+            "rule is never-ping-china, expected the-rest; target is drop, expected us-east",
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gateway.kernel import signatures
+from gateway.kernel import quick, signatures
 from gateway.kernel.marks import (
     BLOCK,
     BLOCK_PLACE,
@@ -23,7 +23,7 @@ from gateway.kernel.marks import (
     TARGET_MASK,
     mark,
 )
-from gateway.kernel.phrases import KEEP_FLAGS, become, by_target, gain, has, hook, lacks
+from gateway.kernel.phrases import KEEP_FLAGS, become, by_target, gain, has, lacks
 from gateway.kernel.ranges import Ranges
 from gateway.kernel.router import Queues, Router
 from gateway.kernel.table import Chain
@@ -49,12 +49,14 @@ def chains(router: Router) -> Iterator[Chain]:
     yield Chain("denied", tuple(_denied(router, BLOCK, ())))
     yield Chain("refused", tuple(_denied(router, REFUSE, REFUSAL)))
     yield Chain("known", tuple(_known(router)))
+    yield Chain("handshake", tuple(_handshake(router)))
     yield Chain("question", tuple(_question(router)))
     yield from signatures.chains(router.signatures)
     yield Chain("unusual", tuple(_unusual()))
     yield Chain("from_clients", tuple(_from_clients(router)))
-    ask = tuple(f'iifname "{name}" goto from_clients' for name in router.clients)
-    yield Chain("ask", ask, hook("filter", "prerouting", -160))
+    slow = (f'iifname "{name}" goto from_clients' for name in router.clients)
+    yield Chain(quick.SLOW, tuple(slow))
+    yield from quick.chains(router)
 
 
 REFUSAL = (
@@ -90,7 +92,6 @@ def _epochs_chains(router: Router) -> Iterator[Chain]:
 
 
 def _from_clients(router: Router) -> Iterator[str]:
-    # Nearly all packets: IPv4 without options, UDP, no signature, of a flow that is direct.
     yield "@nh,0,8 != 0x45 jump unusual"
     yield "meta l4proto udp jump signatures"
     now, known = mark(router.epoch), EPOCH_MASK | TARGET_MASK | PROVISIONAL
@@ -110,6 +111,9 @@ def _unusual() -> Iterator[str]:
 
 def _question(router: Router) -> Iterator[str]:
     yield f"{has(EPOCH_MASK | PROVISIONAL, mark(router.epoch), 'ct')} goto known"
+    provisional = mark(router.epoch, DIRECT, PROVISIONAL)
+    judged = EPOCH_MASK | TARGET_MASK | PROVISIONAL
+    yield f"{has(judged, provisional, 'ct')} meta l4proto tcp jump handshake"
     # What is addressed to the gateway itself is nobody's flow: chain own decides.
     yield f"fib daddr type != unicast {become(0)} accept"
     for family, ip, _ in FAMILIES:
@@ -145,6 +149,16 @@ class Denial:
         """The set's: other ranges are another set, so that the next epoch's can be loaded beside
         the one in use."""
         return f"{self.chain}{self.family}_{hash(self.ranges) & 0xFFFFFFFF:08x}"
+
+
+def _handshake(router: Router) -> Iterator[str]:
+    """A stream whose first octets are awaited: its bare acknowledgements tell Python nothing.  They
+    are known by their length, with or without the option of time stamps (RFC 7323)."""
+    onward = f"{become(mark(router.epoch, DIRECT, PROVISIONAL))} accept"
+    for header, octets in (("@nh,0,8 0x45", 20), ("ip6 nexthdr tcp", 40)):
+        for words in (8, 5):
+            bare = f"meta length {octets + 4 * words} tcp doff {words}"
+            yield f"{header} {bare} tcp flags & (fin | syn | rst) == 0 {onward}"
 
 
 def denials(router: Router, family: int) -> list[Denial]:

@@ -15,10 +15,12 @@ from gateway.kernel.marks import (
     LOOKS,
     LOOKS_MASK,
     PROVISIONAL,
+    QUICK,
     REPLY,
     TARGET_MASK,
     epoch_before,
     mark,
+    target_of,
 )
 from gateway.kernel.phrases import become, by_target, gain, has, hook, lacks
 from gateway.kernel.router import LocalProxy, Router
@@ -58,7 +60,8 @@ def clients_of(router: Router) -> str:
 def _targets(router: Router) -> Iterator[Chain]:
     """One chain a target, for its number as a constant."""
     for number in (DIRECT, *router.targets):
-        yield Chain(f"remember_{number}", tuple(_remember(router.epoch, number)))
+        yield Chain(f"remember_{number}", tuple(_remember(mark(router.epoch, number))))
+    yield Chain("remember_quick", tuple(_remember(mark(router.epoch, DIRECT, QUICK))))
     for relay in router.relays:
         ways = [
             f"{ip} daddr {at.host} goto remember_{relay.target}"
@@ -71,15 +74,18 @@ def _targets(router: Router) -> Iterator[Chain]:
         yield Chain(f"leave_{one.target}", (way, "counter drop"))
     if router.proxy is not None:  # what is for the proxy is not forwarded
         yield Chain(f"leave_{router.proxy.target}", ("counter drop",))
-    yield Chain(f"leave_{DIRECT}", (f"goto remember_{DIRECT}",))
+    among = (f'oifname "{name}" goto remember_{DIRECT}' for name in router.clients)
+    ways = ["meta l4proto udp goto remember_quick", f"goto remember_{DIRECT}"]
+    yield Chain(f"leave_{DIRECT}", (*among, *ways))
 
 
-def _remember(epoch: int, number: int) -> Iterator[str]:
-    now, judged = mark(epoch, number), EPOCH_MASK | TARGET_MASK | PROVISIONAL
-    yield f"{lacks(judged, now, 'ct')} {lacks(EPOCH_MASK, mark(epoch))} accept"  # chain late
-    if number == DIRECT:  # where NAT has sent it elsewhere, it is not direct
-        yield f"{lacks(judged, now, 'ct')} ct status dnat counter drop"
-    yield f"{lacks(judged, now, 'ct')} {become(now, of='ct')}"
+def _remember(now: int) -> Iterator[str]:
+    judged = EPOCH_MASK | TARGET_MASK | PROVISIONAL
+    is_new = lacks(judged, now & judged, "ct")
+    yield f"{is_new} {lacks(EPOCH_MASK, now & EPOCH_MASK)} accept"  # chain late
+    if target_of(now) == DIRECT:  # where NAT has sent it elsewhere, it is not direct
+        yield f"{is_new} ct status dnat counter drop"
+    yield f"{is_new} {become(now, of='ct')}"
     yield f"{has(LOOKS_MASK, 0)} accept"
     for look in LOOKS:
         yield f"{has(look, look)} {gain(look, 'ct')}"
@@ -118,11 +124,10 @@ def _nat(router: Router) -> Iterator[str]:
 
 
 def _keep(router: Router) -> Iterator[str]:
-    # Nearly all packets: chain ask let them go, for their flow is direct and remembered.
+    # Nearly all packets: chain ask itself let them go, for their flow is direct and remembered.
     now = mark(router.epoch)
     everything = EPOCH_MASK | TARGET_MASK | JUDGE | PROVISIONAL | ANSWER | LOOKS_MASK
-    for name in router.clients:
-        yield f'{has(everything, now)} iifname "{name}" accept'
+    yield f"{has(everything, now)} accept"
     for name in router.clients:
         yield f'iifname "{name}" goto leave'
     yield "goto outside"

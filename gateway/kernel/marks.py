@@ -18,6 +18,9 @@ EPOCHS = 255
 
 JUDGE = 0x01
 """Please judge: what bears it goes to the queue, and nowhere else."""
+QUICK = 0x01
+"""The same bit on a conntrack entry: datagrams of a flow that leaves for the outside, and of which
+chain ask looks at what they say and at nothing else."""
 PROVISIONAL = 0x02
 """This packet may pass, and its flow is not judged yet (TCP before its first octets)."""
 EARLIER = 0x04

@@ -4,6 +4,7 @@ Knows: nft's raw payload expression (@th,BIT,BITS).  Never: what a signature is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from gateway.kernel.marks import CONTENT, JUDGE, LOOKS
 from gateway.kernel.phrases import become, has
@@ -18,6 +19,13 @@ _MAX_OCTETS = 8
 # Octets of the payload that may tell signatures apart, and how few values such a one has.
 _MAX_TELLING = 16
 _FEW = 16
+# The value of the first octet's two highest bits in RTP and RTCP (RFC 7983).
+_MEDIA = 2
+# Octets that the kernel loads fastest: at most so many, and aligned.  The two highest bits of the
+# first are known of media.
+_MAX_FAST = 4
+_MIN_TELLING_BITS = 5
+_HEAD = (1 << 8 * _MAX_FAST) - 1 & ~0xC0
 
 
 def chains(signatures: Iterable[Signature]) -> tuple[Chain, ...]:
@@ -31,12 +39,80 @@ def chains(signatures: Iterable[Signature]) -> tuple[Chain, ...]:
     udp = tuple(one for one in signatures if one.transport is Transport.UDP)
     parts: list[Chain] = []
     ways = []
-    for bits in (2, 0, 1, 3):
+    for bits in (_MEDIA, 0, 1, 3):
         first = bits << 6
         possible = [one for one in udp if _may_begin(one, first)]
         parts += _chains(f"signatures_{bits}", possible, udp)
         ways.append(f"@th,{8 * _UDP_HEADER_LEN},8 and 0xc0 == {first:#04x} goto signatures_{bits}")
     return *parts, Chain("signatures", tuple(ways))
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """What tells media that no signature asks for."""
+
+    is_other: str
+    """Holds for datagrams that are no media."""
+    suspects: tuple[str, ...]
+    """Each holds for all datagrams that some signature asks for, whatever their flow is, and for
+    few others; none of them holds: no such signature does."""
+    kinds: tuple[str, ...]
+    """Holds for a kind that is judged once a flow."""
+    looks: int
+    """Those kinds' bits in a flow's mark."""
+
+
+def media(signatures: Iterable[Signature]) -> Media:
+    """Give the few and fast comparisons that most media needs."""
+    udp = tuple(one for one in signatures if one.transport is Transport.UDP)
+    looks = _looks(udp)
+    possible = [one for one in udp if _may_begin(one, _MEDIA << 6)]
+    seen_once = [one for one in possible if one.name in looks]
+    always = _distinct([one for one in possible if one.name not in looks])
+    return Media(
+        f"@th,{8 * _UDP_HEADER_LEN},8 and 0xc0 != {_MEDIA << 6:#04x}",
+        tuple(_suspects(always)),
+        tuple(map(_match, seen_once)),
+        sum({looks[one.name] for one in seen_once}),
+    )
+
+
+def _suspects(always: list[Signature]) -> Iterator[str]:
+    """Write comparisons of the first octets that hold for all of media that fits a signature."""
+    heads = []
+    for one in always:
+        mask, value = (number & _HEAD for number in _fold(one))
+        if mask:
+            heads.append((mask, value))
+        else:
+            yield _match(one)
+    for mask, value in _merged(_widest(heads)):
+        octets = [at for at in range(_MAX_FAST) if mask >> 8 * at & 0xFF]
+        end = octets[-1] + 1
+        # Aligned, and not an octet longer than the signature: shorter datagrams may fit it.
+        first = next((end - n for n in (1, 2, 4) if end % n == 0 and end - n <= octets[0]), 0)
+        texts = (n.to_bytes(_MAX_FAST, "little")[first:end] for n in (mask, value))
+        yield _compare(Condition(first, *texts))
+
+
+def _merged(heads: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Say it in fewer comparisons, each of which still holds for few datagrams."""
+    merged: list[tuple[int, int]] = []
+    for mask, value in heads:
+        for at, (other, wanted) in enumerate(merged):
+            both = mask & other & ~(value ^ wanted)
+            if both.bit_count() >= _MIN_TELLING_BITS:
+                merged[at] = both, value & both
+                break
+        else:
+            merged.append((mask, value))
+    return merged
+
+
+def _looks(udp: Iterable[Signature]) -> dict[str, int]:
+    """Give the kinds that are judged once a flow, and the bit of each."""
+    once = (one.name for one in udp if not one.carries_identifiers)
+    return dict(zip(once, LOOKS, strict=False))
 
 
 def _may_begin(signature: Signature, first: int) -> bool:
@@ -52,7 +128,7 @@ def _chains(name: str, possible: list[Signature], udp: tuple[Signature, ...]) ->
     rather once too often.  One whose kind is judged once a flow asks only while the flow's
     conntrack mark lacks the kind's look; kinds that have no bit left ask always.
     """
-    looks = dict(zip((one.name for one in udp if not one.carries_identifiers), LOOKS, strict=False))
+    looks = _looks(udp)
     left = _distinct([one for one in possible if one.name not in looks])
     rules = []
     while (octet := _telling_octet(left)) is not None:
@@ -93,17 +169,17 @@ def _asks(look: int) -> str:
 
 def _distinct(signatures: list[Signature]) -> list[Signature]:
     """Leave out what another signature of the list says already."""
-    folded = [_fold(one) for one in signatures]
-    kept = []
-    for at, one in enumerate(signatures):
-        others = (
-            other
-            for number, other in enumerate(folded)
-            if number < at or (number > at and other != folded[at])
-        )
-        if not any(_covers(other, folded[at]) for other in others):
-            kept.append(one)
-    return kept
+    widest = _widest([_fold(one) for one in signatures])
+    by_fold = {_fold(one): one for one in reversed(signatures)}
+    return [by_fold[fold] for fold in widest]
+
+
+def _widest(folded: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Leave out what another of the list covers."""
+    unlike = list(dict.fromkeys(folded))
+    return [
+        one for one in unlike if not any(_covers(other, one) for other in unlike if other != one)
+    ]
 
 
 def _fold(signature: Signature) -> tuple[int, int]:

@@ -1,4 +1,5 @@
-"""A gateway and its exit in the lab.  Owns: their configuration and processes, what they decided.
+"""A gateway and its exit in the lab.  Owns: their configuration and processes, what they said
+and decided.
 Knows: `gateway init`'s starter, `gateway run`, `gateway exit`.  Never: what should be decided."""
 
 from __future__ import annotations
@@ -44,7 +45,10 @@ listeners:
 
 
 class Deployment:
-    """`gateway run` in the gateway's namespace and `gateway exit` in the exit's."""
+    """`gateway run` in the gateway's namespace and `gateway exit` in the exit's.
+
+    What they say is in gateway.log and exit.log of the folder.
+    """
 
     COMMAND = Path(sys.executable).with_name("gateway")
     SOCKS5 = Endpoint.of(Lab.GATEWAY[0], 1080)
@@ -72,15 +76,24 @@ class Deployment:
             overrides=_OVERRIDES,
         )
         starter.write(folder, plan, datetime.datetime.now(datetime.UTC))
-        path = folder / "gateway.yaml"
         if router is not None:
-            text = path.read_text().replace("listeners:\n", _TRANSPARENT, 1)
-            path.write_text(text + router)
+            self.edit("listeners:\n", _TRANSPARENT)
+            with (folder / "gateway.yaml").open("a") as file:
+                file.write(router)
+        self.policy = policy.resolve() if policy is not None else folder / "policy.yaml"
+        """The gateway's policy."""
         if policy is not None:
-            own = f"policy: {json.dumps(str(policy.resolve()))}"
-            path.write_text(path.read_text().replace("policy: policy.yaml", own, 1))
+            self.edit("policy: policy.yaml", f"policy: {json.dumps(str(self.policy))}")
+        self.decision_log = folder / "evidence" / "decisions.jsonl"
         self.gateway: Process
         self.exit: Process
+
+    def edit(self, old: str, new: str) -> None:
+        """Put something in the place of what stands once in gateway.yaml."""
+        path = self.folder / "gateway.yaml"
+        text = path.read_text()
+        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in:\n{text}"
+        path.write_text(text.replace(old, new))
 
     def start(self) -> None:
         """Start both, and wait until the tunnel between them is up.
@@ -124,8 +137,7 @@ class Deployment:
 
     def decisions(self) -> list[dict[str, Any]]:
         """Give what the gateway's decision log says so far."""
-        path = self.folder / "evidence" / "decisions.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        return [json.loads(line) for line in self.decision_log.read_text().splitlines()]
 
     def decision_counts(self) -> dict[str, int]:
         """Give how many lines each decision log has, by its name."""
@@ -133,6 +145,7 @@ class Deployment:
         return {path.name: len(path.read_text().splitlines()) for path in logs}
 
     def _spawn(self, space: Space, command: str, before: tuple[str, ...] = ()) -> Process:
-        name = "exit.yaml" if command == "exit" else "gateway.yaml"
-        config = str((self.folder / name).resolve())
-        return self._lab.spawn(space, [*before, str(self.COMMAND), command, "--config", config])
+        name = "exit" if command == "exit" else "gateway"
+        config = str((self.folder / f"{name}.yaml").resolve())
+        argv = [*before, str(self.COMMAND), command, "--config", config]
+        return self._lab.spawn(space, argv, copy=self.folder / f"{name}.log")

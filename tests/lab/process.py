@@ -9,9 +9,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO
 
 _MAX_LINES = 20_000
+_NOWHERE = Path(os.devnull)
 
 
 class Process:
@@ -21,10 +23,15 @@ class Process:
     from a thread that lives as long as it shall.
     """
 
-    def __init__(self, namespace: str, argv: Sequence[str]) -> None:
+    def __init__(self, namespace: str, argv: Sequence[str], copy: Path = _NOWHERE) -> None:
+        """Start it.
+
+        Args:    copy: a file to which its output is appended, line by line.
+        """
         enter = ["ip", "netns", "exec", namespace, "setpriv", "--pdeathsig", "KILL", "--", *argv]
         path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
         self.name = os.path.basename(argv[0])
+        file = copy.open("a", buffering=1)
         # ip and setpriv replace themselves by what they start: the pid is the command's own.
         self._process = subprocess.Popen(
             enter,
@@ -38,8 +45,9 @@ class Process:
         self._lines: deque[str] = deque(maxlen=_MAX_LINES)
         self._said = threading.Condition()
         self._closed = False
-        assert self._process.stdout is not None, "it is a pipe"
-        self._reader = threading.Thread(target=self._read, args=[self._process.stdout], daemon=True)
+        pipe = self._process.stdout
+        assert pipe is not None, "asked for above"
+        self._reader = threading.Thread(target=self._read, args=[pipe, file], daemon=True)
         self._reader.start()
 
     @property
@@ -97,11 +105,13 @@ class Process:
     def _find(self, text: str) -> str | None:
         return next((line for line in self._lines if text in line), None)
 
-    def _read(self, stream: IO[str]) -> None:
-        for line in stream:
-            with self._said:
-                self._lines.append(line)
-                self._said.notify_all()
+    def _read(self, stream: IO[str], copy: IO[str]) -> None:
+        with copy:
+            for line in stream:
+                copy.write(line)
+                with self._said:
+                    self._lines.append(line)
+                    self._said.notify_all()
         with self._said:
             self._closed = True
             self._said.notify_all()

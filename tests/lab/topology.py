@@ -10,12 +10,14 @@ there.  The exit is a host on the internet, for the far end of a tunnel.
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from tests.lab import namespaces
@@ -155,9 +157,14 @@ class Lab:
         enter = ["ip", "netns", "exec", self.name(space)]
         return namespaces.completed([*enter, *argv], text=text, timeout_s=timeout_s)
 
-    def spawn(self, space: Space | str, argv: Sequence[str]) -> Process:
-        """Start a command in a namespace; it is ended with the lab at the latest."""
-        process = Process(self.name(space), argv)
+    def spawn(
+        self, space: Space | str, argv: Sequence[str], *, copy: Path = Path(os.devnull)
+    ) -> Process:
+        """Start a command in a namespace; it is ended with the lab at the latest.
+
+        Args:    copy: a file to which its output is appended.
+        """
+        process = Process(self.name(space), argv, copy)
         self._closing.callback(process.kill)
         return process
 

@@ -116,7 +116,8 @@ class OutcomeTests(SynchronousTestCase):
 
     def test_over(self) -> None:
         """An exception that has ended keeps no stream waiting."""
-        text = BASE % ("block", "block")
-        text += "- {id: e, when: {traffic: media}, action: allow, expires: 2026-01-01}\n"
-        verdict = policy(text).judge(facts(AMERICA, seen=False, flow=SYN))
-        self.assertEqual((verdict.rule, verdict.settled), ("default", True))
+        ended = "- {id: e, when: {traffic: media}, action: allow, expires: 2026-01-01%s}\n"
+        for more in ("", ", mode: shadow"):
+            compiled = policy(BASE % ("block", "block") + ended % more)
+            verdict = compiled.judge(facts(AMERICA, seen=False, flow=SYN))
+            self.assertEqual((verdict.rule, verdict.settled), ("default", True))
