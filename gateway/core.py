@@ -134,6 +134,7 @@ class Core:
         """Called after another epoch came into force: whoever carries flows asks for them again."""
         self._turn = DeferredLock()
         """One change of the epoch at a time."""
+        self._clock = clock
         self._sweep = LoopingCall(self._tick)
         self._sweep.clock = clock
         self._announce(epoch)
@@ -236,13 +237,18 @@ class Core:
 
     def _tick(self) -> None:
         try:
-            self.table.expire()
+            self._expire()
             self.witness.report()
             today = self.world.now().date()
             if self._leads and today != self._today and not self.is_changing:
                 self._turn.run(lambda: Deferred.fromCoroutine(self._turn_to(today)))
         except Exception:  # whatever it is, the next tick must come: exceptions expire by it
             _log.failure("looking after flows and dates failed")
+
+    def _expire(self) -> None:
+        """Let idle flows go, a few at a time and the next ones after whatever else waits."""
+        if self.table.expire() and self._sweep.running:
+            self._clock.callLater(0, self._expire)
 
     async def _turn_to(self, today: datetime.date) -> bool:
         """At midnight, UTC, exceptions expire and data grow stale; no file of policy is read."""

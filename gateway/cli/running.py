@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from twisted.internet.task import LoopingCall
 
 from gateway import config, demo, logs, starter
 from gateway.cli.common import (
@@ -60,7 +61,7 @@ def _serve(
     logs.begin(sys.stderr, log_format, log_level)
     twisted_reactor: Any = reactor
     served = kind(twisted_reactor, loaded, World.of_host())
-    _be_prompt(served.core)
+    _be_prompt(served.core, twisted_reactor)
     # Before anything listens: whoever saw it listen may send the signal.
     signal.signal(signal.SIGHUP, lambda *_: twisted_reactor.callFromThread(served.core.reload))
     served.start()
@@ -68,13 +69,22 @@ def _serve(
     twisted_reactor.run()
 
 
-def _be_prompt(core: Core) -> None:
+_SEARCH_S = 300.0
+
+
+def _be_prompt(core: Core, reactor: Any) -> None:
     """Keep packets from waiting for what else a process does."""
     # Policy and data are some hundred thousand objects that stay: to look through them for garbage
     # takes a tenth of a second each time.
     gc.collect()
     gc.freeze()
     core.on_adopted.append(gc.freeze)
+    # Flows are as many again, and go when nobody refers to them.  What refers to itself in a circle
+    # (a connection of a tunnel) is young mostly, or waits.
+    gc.set_threshold(700, 10, 1_000_000)
+    searching = LoopingCall(gc.collect)
+    searching.clock = reactor
+    searching.start(_SEARCH_S, now=False)
     # What runs in a thread (loading an epoch) gives way after this, not after 5 ms.
     sys.setswitchinterval(0.0005)
 
@@ -100,7 +110,7 @@ def worker(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     now_ = Now(number, epoch, today.date(), state)
     judge = Worker(twisted_reactor, config.load(config_path), World.of_host(), queue, now_)
-    _be_prompt(judge.core)
+    _be_prompt(judge.core, twisted_reactor)
     stdio.StandardIO(Orders(twisted_reactor, judge))
     twisted_reactor.addSystemEventTrigger("before", "shutdown", judge.stop)
     twisted_reactor.run()

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from gateway.flow.epoch import Epoch, Survey
-from gateway.model import Place
-from gateway.policy import Closing, Fate, Knowledge, Listing
+from gateway.policy import Closing, Fate, Listing
 
 Ranges = tuple[tuple[int, int], ...]
 """(first, last) addresses as integers, both included; ascending, apart, not adjacent."""
@@ -22,8 +21,9 @@ class Denied:
     """Destinations to which nothing goes: no client, transport, port, payload or name opens them.
 
     What is not here is judged flow by flow: where the verdict depends on the flow, where a rule in
-    shadow has something to say, where a block is silent for some flows and told to others, what
-    spells other addresses (6to4, NAT64, Teredo), and what the user's own databases may decide.
+    shadow has something to say, where a block is silent for some flows and told to others, where
+    the addresses that a destination spells decide (6to4, NAT64, Teredo), and what the user's own
+    databases may decide.
     """
 
     silent4: Ranges = ()
@@ -53,24 +53,17 @@ def denied(epoch: Epoch) -> Denied:
 
 def _of_family(closing: Closing, survey: Survey, octets: int) -> dict[int, _Found]:
     """Find the denied addresses of a length, by their fate."""
-    # An address of 16 octets may spell others, wherever it lies (ISATAP).
-    knowledge = Knowledge.WHOLE if octets == 4 else Knowledge.JOINED
     found: dict[int, _Found] = {Fate.DROPPED: [], Fate.REFUSED: []}
     by_listing: dict[Listing, Mapping[int, int]] = {}
     for first, last, listing in closing.cuts(octets):
         classes = by_listing.get(listing)
         if classes is None:
-            fate = partial(_fate, closing, listing, knowledge)
-            classes = by_listing[listing] = survey.classes(fate)
+            # An address of 16 octets may spell others, wherever it lies (ISATAP): then it lies
+            # where its place says or, to the policy, nowhere (Epoch.facts), which opens nothing.
+            classes = by_listing[listing] = survey.classes(partial(closing.fate, listing))
         for run_first, run_last, run_fate in survey.runs(classes, octets, first, last):
             _add(found[run_fate], run_first, run_last)
     return found
-
-
-def _fate(
-    closing: Closing, listing: Listing, knowledge: Knowledge, place: Place | None, may_grow: bool
-) -> int:
-    return closing.fate(listing, place, Knowledge.PART if may_grow else knowledge)
 
 
 def _add(ranges: _Found, first: int, last: int) -> None:

@@ -14,6 +14,12 @@ from gateway.policy import Considered, Policy
 from gateway.wire import recognise
 
 
+APART = Place(
+    values={}, doubts=("it spells other addresses, which do not lie where it lies itself",)
+)
+"""The place of an address of which the atlas knows only, together, where it and others lie."""
+
+
 class Survey(Protocol):
     """A walk through all addresses, by the class of each one's place."""
 
@@ -79,10 +85,27 @@ class Epoch:
         elif content.names:
             names += tuple(name for name in content.names if name not in names)
         address = key.destination.address
-        further = self.atlas.embedded(address) if len(address) == 16 else ()
         asked = content.addresses if content is not None else ()
-        places = tuple(self.atlas.place(one) for one in asked)
-        return Facts(key, self.atlas.place(address), content, names, further + asked, places)
+        if not asked and len(address) == 4:
+            return Facts(key, self.atlas.place(address), content, names)
+        places = self._places((address, *asked))
+        place = places.pop(address)
+        return Facts(key, place, content, names, tuple(places), tuple(places.values()))
+
+    def _places(self, addresses: Iterable[bytes]) -> dict[bytes, Place]:
+        """Give the place of each address, and of each that one of them spells, alone.
+
+        What the atlas says of an address that spells others is said of them all.  Unless all lie
+        at the same place, it cannot be told from that where the address itself lies.
+        """
+        places: dict[bytes, Place] = {}
+        for address in addresses:
+            spelled = {one: self.atlas.place(one) for one in self.atlas.embedded(address)}
+            place = self.atlas.place(address)
+            is_alone = not spelled or any(place is one for one in spelled.values())
+            places[address] = place if is_alone else APART
+            places |= spelled
+        return places
 
     def seen(
         self,

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice, takewhile
 from typing import Protocol
 
 from gateway.flow.epoch import Epoch
@@ -99,8 +100,11 @@ class FlowTable:
         self._clock = clock
         self._limits = limits
         self._observer = observer
-        # The oldest first; a plain dict would look through all that were forgotten to find it.
-        self._flows: OrderedDict[FlowKey, Flow] = OrderedDict()
+        self._flows: dict[FlowKey, Flow] = {}
+        # The same, those first that were silent for longest; streams may be silent for longer.  (A
+        # plain dict would look through all that were forgotten to find the first.)
+        self._datagrams: OrderedDict[FlowKey, Flow] = OrderedDict()
+        self._streams: OrderedDict[FlowKey, Flow] = OrderedDict()
         self._by_client: dict[tuple[bytes, Transport], OrderedDict[FlowKey, None]] = {}
 
     def __len__(self) -> int:
@@ -130,6 +134,7 @@ class FlowTable:
         if flow is None:
             return self._admit(key, payload, names)
         flow.last_s = self._clock()
+        self._silent(key).move_to_end(key)
         judged = flow.first
         known = judged.facts.names
         if (
@@ -183,19 +188,23 @@ class FlowTable:
         client = (key.client.address, key.transport)
         of_client = self._by_client[client]
         del of_client[key]
+        del self._silent(key)[key]
         if not of_client:
             del self._by_client[client]
         self._observer.ended(flow)
 
-    def expire(self) -> None:
-        """Let the flows go that were idle for too long; call it every few seconds."""
+    def expire(self, most: int = 1_000) -> bool:
+        """Let flows go that were idle for too long; call it every few seconds.
+
+        Args:    most: so many at a time, so that packets do not wait.
+        Returns: whether there are more.
+        """
         now_s, limits = self._clock(), self._limits
-        oldest_s = now_s - limits.idle_timeout_s
-        idle = [key for key, flow in self._flows.items() if flow.last_s < oldest_s]
-        oldest_s = now_s - limits.stream_idle_timeout_s
+        idle = _idle(self._datagrams, now_s - limits.idle_timeout_s, most)
+        idle += _idle(self._streams, now_s - limits.stream_idle_timeout_s, most)
         for key in idle:
-            if key.transport is not Transport.TCP or self._flows[key].last_s < oldest_s:
-                self.forget(key)
+            self.forget(key)
+        return len(idle) >= most
 
     def _admit(self, key: FlowKey, payload: bytes | None, names: tuple[str, ...]) -> Verdict:
         client = (key.client.address, key.transport)
@@ -204,18 +213,22 @@ class FlowTable:
         if len(self._flows) >= limits.max_flows:
             if not limits.evicts:
                 return self._refuse(key, "the flow table is full")
-            self.forget(next(iter(of_client or self._flows)))
+            self.forget(next(iter(of_client or self._datagrams or self._streams)))
         elif of_client is not None and len(of_client) >= limits.max_flows_per_client:
             if not limits.evicts:
                 return self._refuse(key, "the client has too many flows")
             self.forget(next(iter(of_client)))
         judged = self._judge(key, payload, names)
         flow = self._flows[key] = Flow(key, self._epoch.number, judged, self._clock())
+        self._silent(key)[key] = flow
         if of_client is None or client not in self._by_client:
             of_client = self._by_client[client] = OrderedDict()
         of_client[key] = None
         _remember(flow, judged)
         return judged.verdict
+
+    def _silent(self, key: FlowKey) -> OrderedDict[FlowKey, Flow]:
+        return self._streams if key.transport is Transport.TCP else self._datagrams
 
     def _refuse(self, key: FlowKey, reason: str) -> Verdict:
         self._observer.refused(key, reason)
@@ -269,6 +282,11 @@ class FlowTable:
             number = self._epoch.number
             judged.verdict = Verdict(Action.BLOCK, "evidence-required", reason, epoch=number)
         return judged
+
+
+def _idle(flows: OrderedDict[FlowKey, Flow], before_s: float, most: int) -> list[FlowKey]:
+    silent = takewhile(lambda flow: flow.last_s < before_s, flows.values())
+    return [flow.key for flow in islice(silent, most)]
 
 
 def _likeness(content: Content) -> Hashable:

@@ -112,8 +112,8 @@ def _unusual() -> Iterator[str]:
 def _question(router: Router) -> Iterator[str]:
     yield f"{has(EPOCH_MASK | PROVISIONAL, mark(router.epoch), 'ct')} goto known"
     provisional = mark(router.epoch, DIRECT, PROVISIONAL)
-    judged = EPOCH_MASK | TARGET_MASK | PROVISIONAL
-    yield f"{has(judged, provisional, 'ct')} meta l4proto tcp jump handshake"
+    awaited = EPOCH_MASK | TARGET_MASK | PROVISIONAL
+    yield f"{has(awaited, provisional, 'ct')} meta l4proto tcp jump handshake"
     # What is addressed to the gateway itself is nobody's flow: chain own decides.
     yield f"fib daddr type != unicast {become(0)} accept"
     for family, ip, _ in FAMILIES:

@@ -47,7 +47,7 @@ def _kernel() -> Iterator[str]:
         yield "nft is not installed: install the package nftables, 1.0.6 or newer"
         return
     try:
-        queue, tproxy = nft.has_queue() or compat.has_target(), nft.has_tproxy()
+        queue, redirect = nft.has_queue() or compat.has_target(), nft.has_redirect()
     except CarryError as error:
         yield f"nft does not work: {error}"
         return
@@ -57,9 +57,9 @@ def _kernel() -> Iterator[str]:
             "module nft_queue) nor the target NFQUEUE for nft (CONFIG_NFT_COMPAT and "
             "CONFIG_NETFILTER_XT_TARGET_NFQUEUE, modules nft_compat and xt_NFQUEUE)"
         )
-    if not tproxy:
+    if not redirect:
         yield (
-            "the kernel has no nft tproxy statement (CONFIG_NFT_TPROXY, module nft_tproxy): TCP "
+            "the kernel has no nft redirect statement (CONFIG_NFT_REDIR, module nft_redir): TCP "
             "flows cannot be wrapped"
         )
 

@@ -23,7 +23,7 @@ from gateway.kernel.marks import (
     target_of,
 )
 from gateway.kernel.phrases import become, by_target, gain, has, hook, lacks
-from gateway.kernel.router import LocalProxy, Router
+from gateway.kernel.router import Router
 from gateway.kernel.table import Chain
 
 
@@ -33,10 +33,7 @@ def chains(router: Router) -> Iterator[Chain]:
     yield from _targets(router)
     for prefix, _, place, flow in MANNERS:
         yield Chain(f"{prefix}remembered", tuple(_remembered(router, prefix, place, flow)))
-    if router.proxy is not None:
-        proxied = tuple(_proxied(router, router.proxy))
-        yield Chain("divert", proxied, hook("filter", "prerouting", -140))
-    if router.relays:
+    if router.relays or router.proxy is not None:
         yield Chain("nat", tuple(_nat(router)), hook("nat", "prerouting", -100))
     yield Chain("outside", tuple(_outside(router)))
     yield Chain("late", tuple(_late(router)))
@@ -107,20 +104,18 @@ def _remembered(router: Router, prefix: str, place: int, flow: int) -> Iterator[
     yield "counter drop"
 
 
-def _proxied(router: Router, proxy: LocalProxy) -> Iterator[str]:
-    # A verdict takes the question away; with it, the packet has not been in the queue.
-    which = f"{has(TARGET_MASK | JUDGE, mark(0, proxy.target))} meta l4proto tcp"
-    for name in router.clients:
-        yield f'{which} iifname "{name}" tproxy ip to 127.0.0.1:{proxy.port} accept'
-        yield f'{which} iifname "{name}" tproxy ip6 to [::1]:{proxy.port} accept'
-
-
 def _nat(router: Router) -> Iterator[str]:
+    behind = f"iifname {clients_of(router)}"
+    if router.proxy is not None:
+        # Not tproxy: it needs an ip rule, and any makes the kernel look every packet's way up in
+        # several tables, and its source's: a quarter of all that it could forward.
+        which = f"{has(TARGET_MASK, mark(0, router.proxy.target))} meta l4proto tcp"
+        yield f"{which} {behind} redirect to :{router.proxy.port}"
     for relay in router.relays:
         which = f"{has(TARGET_MASK, mark(0, relay.target))} meta l4proto {{ tcp, udp }}"
         for at, ip in ((relay.v4, "ip"), (relay.v6, "ip6")):
             if at is not None:
-                yield f"{which} iifname {clients_of(router)} dnat {ip} to {at}"
+                yield f"{which} {behind} dnat {ip} to {at}"
 
 
 def _keep(router: Router) -> Iterator[str]:

@@ -31,12 +31,9 @@ class Prepared:
     """A table whose sets are loaded, and which is not in force yet."""
 
     table: Table
-    change: str
-    """The transaction that puts it into force."""
-    is_whole: bool
-    """True: that replaces whatever has the name; False: only what differs is sent."""
-    has_nft_queue: bool
     router: Router
+    change: str | None
+    """What differs from the table in force, as one transaction; None: only a whole one will do."""
 
 
 class Nft:
@@ -67,31 +64,44 @@ class Nft:
         """
         assert router.name == self._name, router.name
         desired = ruleset.render(router)
-        if self._applied is not None and self.is_untouched():
-            there = self._applied[0]
-            change = table.difference(there, desired)
-            if change is not None:
-                if loading := table.loading(there, desired):
-                    run("nft", "-f", "-", text=loading)
-                return Prepared(desired, change, False, router.has_nft_queue, router)
-        # Whether a table of the name is somebody else's must be known before it is replaced.
-        self.installed()
-        return Prepared(desired, table.install(desired), True, router.has_nft_queue, router)
+        if self._applied is None:
+            # Whether a table of the name is somebody else's must be known before it is replaced.
+            self.installed()
+            return Prepared(desired, router, None)
+        there = self._applied[0]
+        change = table.difference(there, desired)
+        if change is not None and self.is_untouched():
+            self.tidy()
+            if loading := table.loading(there, desired):
+                run("nft", "-f", "-", text=loading)
+        return Prepared(desired, router, change)
 
     def commit(self, prepared: Prepared) -> bool:
         """Put a prepared table into force, in one transaction; False if it was already.
 
+        It takes milliseconds, but where a whole table has to be put there: the first time, and
+        after somebody else changed a rule.
+
         Raises:  CarryError: nft refused; the table is as it was.
         """
-        if not prepared.change:
+        change = prepared.change
+        if change is None or not self.is_untouched():
+            self._install(prepared)
+        elif change == "":
             return False
-        run("nft", "-f", "-", text=prepared.change)
-        if prepared.is_whole and not prepared.has_nft_queue:
-            # Until both are there, what asks is dropped.
-            compat.insert(self._name, asking.ASKING, prepared.router.queues)
-            compat.insert(self._name, asking.SAMPLED, prepared.router.queues, bypass=True)
+        else:
+            run("nft", "-f", "-", text=change)
         self._applied = prepared.table, readback.fingerprint(self._name)
         return True
+
+    def _install(self, prepared: Prepared) -> None:
+        self._applied = None
+        run("nft", "-f", "-", text=table.install(prepared.table))
+        if not prepared.router.has_nft_queue:
+            # Until both are there, what asks is dropped.
+            queues = prepared.router.queues
+            compat.insert(self._name, asking.ASKING, queues)
+            compat.insert(self._name, asking.SAMPLED, queues, bypass=True)
 
     def abandon(self, prepared: Prepared) -> None:
         """Unload what was prepared and will not be put into force.
@@ -161,11 +171,9 @@ def has_queue() -> bool:
     return accepts("type filter hook prerouting priority -150;", "meta mark 1 queue num 0")
 
 
-def has_tproxy() -> bool:
-    """Say whether the kernel has nft's tproxy statement."""
-    return accepts(
-        "type filter hook prerouting priority -140;", "meta l4proto tcp tproxy ip to 127.0.0.1:9"
-    )
+def has_redirect() -> bool:
+    """Say whether the kernel has nft's redirect statement."""
+    return accepts("type nat hook prerouting priority -100;", "meta l4proto tcp redirect to :9")
 
 
 def accepts(hook: str, rule: str) -> bool:

@@ -55,7 +55,7 @@ class InterfaceExit:
 
 @dataclass(frozen=True, slots=True)
 class LocalProxy:
-    """Where TCP flows go that the gateway carries itself: a transparent socket on loopback."""
+    """Where TCP flows go that the gateway carries itself: a port of its own."""
 
     target: int
     port: int

@@ -3,8 +3,7 @@ Knows: nft(8), netfilter's hooks; docs/architecture.md, "Router mode".  Never: a
 
     prerouting -160  ask      who need not ask: flows judged in this epoch; who dies: denied places;
                               what asks goes to Python; nobody listens: dropped
-    prerouting -140  divert   flows for the local proxy go there
-    prerouting -100  nat      relays
+    prerouting -100  nat      to relays, and to the local proxy
     forward    -150  keep     verdicts are stored, blocks remembered; no verdict, no way; from
                               outside only answers
     input      -150  incoming what of the clients the gateway itself takes

@@ -3,7 +3,6 @@ Knows: ruamel.yaml through document, pydantic, netaddr.  Never: sockets, kernel,
 
 from gateway.policy.case import Case
 from gateway.policy.closing import Closing, Fate, Listing
-from gateway.policy.destination import Knowledge
 from gateway.policy.loading import compile_policy, load
 from gateway.policy.policy import Considered, Policy
 from gateway.policy.truth import word
@@ -13,7 +12,6 @@ __all__ = [
     "Closing",
     "Considered",
     "Fate",
-    "Knowledge",
     "Listing",
     "Policy",
     "compile_policy",

@@ -9,10 +9,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from gateway.model import Action, Mode, Place, Verdict
-from gateway.policy.destination import Destination, Knowledge
+from gateway.policy.destination import Destination
 from gateway.policy.jurisdiction import Jurisdiction
 from gateway.policy.policy import Policy
-from gateway.policy.truth import ANY_TRUTH, EITHER, FALSE, TRUE, Truth, Truths
+from gateway.policy.truth import ANY_TRUTH, Truth, Truths
 
 Listing = tuple[Truth, ...]
 """By jurisdiction: True: in its networks; False: in its exceptions; None: in neither."""
@@ -39,8 +39,12 @@ class Cut(NamedTuple):
 class Closing:
     """Proves of a policy which destinations are closed.
 
-    A block that every flow meets is not enough: two ways to be blocked are told apart by the flow,
-    and what a rule in shadow would have done is written down by the flow.  Both stay open here.
+    1. A rule that does not block matches no flow to a destination for which it does not hold by the
+       address alone, whatever the payload asks for: so what is on no allow-list is closed.
+    2. Every block rule may match: a payload can ask for an address for which it holds.  As two ways
+       to be blocked are told apart by the flow, and what a rule in shadow would have done is
+       written down by the flow, a destination with several of these stays open here,
+    3. up to the first block that holds, or may hold, for the destination's own address.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -61,25 +65,23 @@ class Closing:
             yield Cut(first, after - 1, self._listing(first.to_bytes(octets)))
 
     def _listing(self, address: bytes) -> Listing:
-        return tuple(
-            False if address in one.exceptions else address in one.networks or None
-            for one in self._jurisdictions
-        )
+        return tuple(one.listed(address) for one in self._jurisdictions)
 
-    def fate(self, listing: Listing, place: Place | None, knowledge: Knowledge) -> Fate:
+    def fate(self, listing: Listing, place: Place | None, may_have_more: bool) -> Fate:
         """Say what becomes of every flow to addresses of a listing and a place.
 
-        Args:    place: None: each is judged by other addresses than itself.
+        Args:    place: None: each has a place of its own.
+                 may_have_more: more may be said of each than its place says.
         """
-        if place is None:
-            return self._remembered((ANY_TRUTH,) * len(self._jurisdictions), (), True)
         members = tuple(
             [
-                _membership(one, listed, place, knowledge)
+                _membership(one, listed, place, may_have_more)
                 for one, listed in zip(self._jurisdictions, listing, strict=True)
             ]
         )
-        return self._remembered(members, place.asns, knowledge is not Knowledge.WHOLE)
+        if place is None:
+            return self._remembered(members, (), True)
+        return self._remembered(members, place.asns, may_have_more)
 
     def _remembered(
         self, members: tuple[Truths, ...], asns: tuple[int, ...], may_have_more: bool
@@ -98,13 +100,12 @@ class Closing:
             return Fate.OPEN
         met: list[Verdict] = []
         for rule in self._policy.rules:
-            matches = {rule.matches(truth) for truth in rule.could_hold(destination)}
-            if True not in matches:
+            if not rule.is_possible(destination):
                 continue
             if rule.shadow_percent:
                 return Fate.OPEN
             met.append(rule.verdict)
-            if False not in matches:
+            if rule.is_certain(destination):
                 break
         else:
             met.append(self._policy.default)
@@ -112,12 +113,12 @@ class Closing:
 
 
 def _membership(
-    jurisdiction: Jurisdiction, listed: Truth, place: Place, knowledge: Knowledge
+    jurisdiction: Jurisdiction, listed: Truth, place: Place | None, may_have_more: bool
 ) -> Truths:
-    """Give what a membership may be; the order is Jurisdiction.holds's."""
-    if listed is False:
-        return EITHER if jurisdiction.names else FALSE
-    return TRUE if listed else jurisdiction.could_hold(place, knowledge)
+    """Give what a membership may be, as Jurisdiction.holds finds it."""
+    if listed is not None:
+        return frozenset((listed,))
+    return ANY_TRUTH if place is None else jurisdiction.could_hold(place, may_have_more)
 
 
 def _common_fate(verdicts: list[Verdict]) -> Fate:

@@ -1,5 +1,6 @@
-"""Conditions.  Owns: one class a condition: is it true of a flow, could the payload still change
-that, what may it be for a destination whatever the flow, and why.  Knows: three-valued logic.
+"""Conditions.  Owns: one class a condition: is it true of a flow and an address, could the payload
+still change that, what may it be for a destination whatever the flow, and why.
+Knows: three-valued logic.
 Never: joining conditions; actions, order of rules."""
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _LAST_PORT = 65535
 
 
 class Condition(typing.Protocol):
-    """One question about a flow."""
+    """One question about a flow and one of its addresses."""
 
     def test(self, subject: Subject) -> Truth:
         """Answer it with what is known now."""
@@ -28,7 +29,8 @@ class Condition(typing.Protocol):
 
     def could(self, destination: Destination) -> Truths:
         """Give every answer that some flow to a destination may get, from whatever client, with
-        whatever payload and names, looked at with names or without; rather one too many."""
+        whatever payload, looked at without names; rather one too many, but for undetermined: see
+        Destination."""
 
     def why(self, subject: Subject) -> str:
         """Say in a few words what the answer rests on."""
@@ -136,7 +138,7 @@ class TransportIs(_Fixed):
 
 @dataclass(frozen=True, slots=True)
 class To(_Fixed):
-    """The destination belongs to one of these jurisdictions."""
+    """The address belongs to one of these jurisdictions."""
 
     names: tuple[str, ...]
 
@@ -151,8 +153,8 @@ class To(_Fixed):
         return result
 
     def possible(self, subject: Subject, truth: bool) -> bool:
-        # A payload may carry a name that makes the destination a member; never one that unmakes it.
-        if truth and subject.facts.content is None:
+        # A payload may carry a name that makes the address a member; never one that unmakes it.
+        if truth and subject.with_names and subject.facts.content is None:
             named = any(subject.jurisdictions[name].names for name in self.names)
             return named or self.test(subject) is True
         return self.test(subject) is truth
@@ -167,7 +169,7 @@ class To(_Fixed):
         jurisdiction = subject.jurisdictions[name]
         if name in subject.named:
             return f"a name in {jurisdiction.names}"
-        return jurisdiction.why(subject.facts)
+        return jurisdiction.why(subject.address, subject.place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,12 +208,12 @@ class PortIn(_Fixed):
 
 @dataclass(frozen=True, slots=True)
 class AsnIs(_Fixed):
-    """The destination is announced by one of these autonomous systems."""
+    """The address is announced by one of these autonomous systems."""
 
     wanted: frozenset[int]
 
     def test(self, subject: Subject) -> Truth:
-        asns = subject.facts.place.asns
+        asns = subject.place.asns
         if not asns:
             return None
         return not self.wanted.isdisjoint(asns)
@@ -224,7 +226,7 @@ class AsnIs(_Fixed):
         return FALSE if destination.asns else frozenset((None,))
 
     def why(self, subject: Subject) -> str:
-        asns = subject.facts.place.asns
+        asns = subject.place.asns
         return ", ".join(f"AS{asn}" for asn in asns) or "announcing network unknown"
 
 
@@ -243,10 +245,11 @@ class NameIn:
 
     def possible(self, subject: Subject, truth: bool) -> bool:
         # A payload may carry another name than the one asked for.
-        return subject.facts.content is None or self.test(subject) is truth
+        may_change = subject.with_names and subject.facts.content is None
+        return may_change or self.test(subject) is truth
 
     def could(self, destination: Destination) -> Truths:
-        return ANY_TRUTH
+        return FALSE
 
     def why(self, subject: Subject) -> str:
         # Never the name itself: this sentence goes into logs, and a name can name a person.

@@ -5,27 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import IntEnum
 
 from gateway.policy.truth import Truths
 
 
-class Knowledge(IntEnum):
-    """How much of what is said of an address its place holds."""
-
-    WHOLE = 0
-    """All."""
-    JOINED = 1
-    """Other addresses may be judged with it: their words are added, and an axis that only some of
-    them have is a doubt."""
-    PART = 2
-    """Other sources may say more of it, on axes too on which it has no word; and it may be joined.
-    """
-
-
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """What is known of a destination before any flow goes there."""
+    """What is known of a destination before any flow goes there: of its own address, names aside.
+
+    Whatever is said here to be true or false may be undetermined instead.  By Kleene's logic no
+    condition becomes true or false by that, so it lets no rule match that does not block, and keeps
+    no block from matching: what is proven here of both holds all the same.
+    """
 
     members: Mapping[str, Truths]
     """What its membership of each jurisdiction may be."""

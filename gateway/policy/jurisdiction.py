@@ -6,13 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gateway.model import Axis, Facts, Place, unpack
-from gateway.policy.destination import Knowledge
+from gateway.model import Axis, Place
 from gateway.policy.names import NameSet
 from gateway.policy.networks import AddressSet
-from gateway.policy.truth import ANY_TRUTH, TRUE, Truth, Truths, some
-
-_DOUBTFUL: Truths = frozenset((True, None))
+from gateway.policy.truth import ANY_TRUTH, Truth, Truths
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +31,16 @@ class Jurisdiction:
     exceptions: AddressSet
     must_agree: bool
 
-    def holds(self, facts: Facts) -> Truth:
-        """Say whether the destination is a member, names aside."""
-        address = facts.key.destination.address
+    def listed(self, address: bytes) -> Truth:
+        """Say what the set's own networks make of an address; None: they do not mention it."""
         if address in self.exceptions:
             return False
-        if self.networks and any(one in self.networks for one in (address, *facts.further)):
-            return True
-        truth = self.holds_by_evidence(facts.place)
-        if facts.further_places and truth is not True:
-            return some((truth, *(self.holds_by_evidence(place) for place in facts.further_places)))
-        return truth
+        return address in self.networks or None
+
+    def holds(self, address: bytes, place: Place) -> Truth:
+        """Say whether an address is a member, names aside."""
+        listed = self.listed(address)
+        return self.holds_by_evidence(place) if listed is None else listed
 
     def holds_by_evidence(self, place: Place) -> Truth:
         """Say whether the evidence makes a place a member."""
@@ -64,38 +60,20 @@ class Jurisdiction:
             return None if disagree else True
         return None if incomplete else False
 
-    def could_hold(self, place: Place, knowledge: Knowledge) -> Truths:
-        """Give every truth that some flow to a place may find, networks and exceptions aside.
+    def could_hold(self, place: Place, may_have_more: bool) -> Truths:
+        """Give every truth that the evidence may come to, undetermined aside.
 
-        1. A payload may ask for addresses that are members, and carry a name that makes one: so
-           true is always possible.  It cannot unmake a member, nor settle a doubt.
-        2. Nor can evidence that is added, unless all of it must agree.
-        3. Evidence that is added elsewhere than where it lacks leaves the doubt.  What lacks is
-           never told by an address that is judged with another: that is a doubt again.
+        Args:    may_have_more: evidence may be added: that settles doubts either way, makes
+                 members, and unmakes none (where all of it must agree, it makes a doubt).
         """
         truth = self.holds_by_evidence(place)
-        if truth is False:
-            return ANY_TRUTH
-        if truth is True:
-            return _DOUBTFUL if self.must_agree and knowledge > Knowledge.WHOLE else TRUE
-        lacks = any(axis not in place.values for axis in self.countries) or bool(place.doubts)
-        stays = knowledge is Knowledge.WHOLE or (knowledge is Knowledge.JOINED and lacks)
-        return _DOUBTFUL if stays else ANY_TRUTH
+        return ANY_TRUTH if may_have_more and truth is not True else frozenset((truth,))
 
-    def why(self, facts: Facts) -> str:
+    def why(self, address: bytes, place: Place) -> str:
         """Say what `holds` rests on, for a person."""
-        address = facts.key.destination.address
-        if address in self.exceptions:
-            return "an excepted network"
-        for one in (address, *facts.further):
-            if one in self.networks:
-                return f"{unpack(one)} is in its networks"
-        words = self._why_of(facts.place)
-        for place in facts.further_places:
-            words += f"; asked to reach: {self._why_of(place)}"
-        return words
-
-    def _why_of(self, place: Place) -> str:
+        listed = self.listed(address)
+        if listed is not None:
+            return "in its networks" if listed else "an excepted network"
         for asn in place.asns:
             if asn in self.asns:
                 return f"AS{asn} announces it"

@@ -13,7 +13,7 @@ from gateway.policy.case import Case
 from gateway.policy.jurisdiction import Jurisdiction
 from gateway.policy.rule import Rule
 from gateway.policy.subject import Subject, subject_of
-from gateway.policy.truth import Truth
+from gateway.policy.truth import Truth, some
 
 # Places are shared by all addresses with the same evidence; the bundled data has some 200,000.
 _MAX_REMEMBERED = 262_144
@@ -88,9 +88,11 @@ class Policy:
         return None
 
     def jurisdictions_of(self, facts: Facts) -> Jurisdictions:
-        """Give the named sets that the destination belongs to, or may."""
+        """Give the named sets that the destination, or an address judged with it, belongs to, or
+        may."""
         subject = self._subject(facts)
-        members = subject.members
+        looks = (subject, *subject.further)
+        members = {name: some(one.members[name] for one in looks) for name in subject.members}
         return Jurisdictions(
             members=frozenset(name for name, truth in members.items() if truth is True),
             undetermined=frozenset(name for name, truth in members.items() if truth is None),
@@ -122,11 +124,12 @@ class Policy:
         """Say whether no payload could lead to another action than the verdict's."""
         outcome = _outcome(verdict)
         for rule in self.rules:
-            if rule.shadow_percent and rule.watches(subject.facts.key.client):
-                if not rule.is_over and rule.condition.possible(subject, True):
-                    return False  # what it would have done is not known before the payload
+            if not rule.could_match(subject):
                 continue
-            if rule.could_match(subject):
+            if rule.shadow_percent and rule.watches(subject.facts.key.client):
+                if not rule.must_match(subject):
+                    return False  # what it would have done is not known before the payload
+            else:
                 if _outcome(rule.verdict) != outcome:
                     return False
                 if rule.must_match(subject):
@@ -134,7 +137,14 @@ class Policy:
         return _outcome(self.default) == outcome
 
     def _subject(self, facts: Facts) -> Subject:
-        place = facts.place
+        subject = self._alone(facts, facts.key.destination.address, facts.place)
+        if facts.further:
+            pairs = zip(facts.further, facts.further_places, strict=True)
+            subject.further = tuple([self._alone(facts, *pair) for pair in pairs])
+        return subject
+
+    def _alone(self, facts: Facts, address: bytes, place: Place) -> Subject:
+        """Make the subject of one address."""
         truths = self._by_place.get(place)
         if truths is None:
             if len(self._by_place) >= _MAX_REMEMBERED:
@@ -144,11 +154,12 @@ class Policy:
             }
             self._by_place[place] = truths
         listed = {
-            name: one.holds(facts)
+            name: one.holds(address, place)
             for name, one in self.jurisdictions.items()
-            if one.networks or one.exceptions or facts.further_places
+            if one.networks or one.exceptions
         }
-        return subject_of(facts, {**truths, **listed} if listed else truths, self.jurisdictions)
+        members = {**truths, **listed} if listed else truths
+        return subject_of(facts, address, place, members, self.jurisdictions)
 
 
 def _outcome(verdict: Verdict) -> tuple[Action, str | None]:
@@ -158,7 +169,7 @@ def _outcome(verdict: Verdict) -> tuple[Action, str | None]:
 
 def _doubted(rule: Rule, subject: Subject) -> Verdict:
     """A block that rests on doubt says so in its reason."""
-    reason = f"{rule.verdict.reason} (undetermined: {rule.why(subject)})"
+    reason = f"{rule.verdict.reason} (undetermined: {rule.doubt(subject)})"
     return replace(rule.verdict, reason=reason)
 
 

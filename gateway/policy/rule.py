@@ -1,19 +1,20 @@
-"""One rule.  Owns: when it matches, given what is undetermined and what rests on names.
-Knows: the doctrine "doubt blocks".  Never: the order of rules."""
+"""One rule.  Owns: when it matches, given what is undetermined, what rests on names, and addresses
+that are judged together.  Knows: the doctrine "doubt blocks".  Never: the order of rules."""
 
 from __future__ import annotations
 
 import datetime
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gateway.errors import Problem
-from gateway.model import Action, Endpoint, Verdict
+from gateway.model import Action, Endpoint, Verdict, unpack
 from gateway.policy.conditions import Condition
 from gateway.policy.destination import Destination
 from gateway.policy.names import NameSet
 from gateway.policy.subject import Subject
-from gateway.policy.truth import FALSE, Truth, Truths, every, some
+from gateway.policy.truth import Truth, every, some
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,51 +46,73 @@ class Rule:
         return self.verdict.rule
 
     @property
+    def blocks(self) -> bool:
+        """Whether it is a block."""
+        return self.verdict.action is Action.BLOCK
+
+    @property
     def is_over(self) -> bool:
         """Whether it matches no longer: an exception ends, a block does not."""
-        return self.expired and self.verdict.action is not Action.BLOCK
+        return self.expired and not self.blocks
 
     def holds(self, subject: Subject) -> Truth:
         """Say whether the condition holds.
 
-        A name that a client sends is evidence for blocking and never for allowing.  So the
-        condition is tested with names and without, and a block takes whichever of the two holds,
-        every other action only what both agree on.
+        A flow's bytes go to each of its addresses, and a name that a client sends is evidence for
+        blocking and never for allowing.  So the condition is tested for each address alone, with
+        names and without; a block takes whichever of all these looks holds, every other action only
+        what all agree on.
         """
         if self.expired and self.is_over:
             return False
-        with_names = self.condition.test(subject)
-        if not self._names_matter(subject):
-            return with_names
-        without = self.condition.test(subject.nameless())
-        if self.verdict.action is Action.BLOCK:
-            return some((with_names, without))
-        return every((with_names, without))
+        if not (self.asks_names or subject.named or subject.further):
+            return self.condition.test(subject)
+        looks = self._looks(subject, *subject.further)
+        truths = [self.condition.test(look) for look in looks]
+        return some(truths) if self.blocks else every(truths)
 
-    def _names_matter(self, subject: Subject) -> bool:
-        return self.asks_names or bool(subject.named)
+    def _looks(self, *subjects: Subject) -> Iterator[Subject]:
+        for one in subjects:
+            yield one
+            if self.asks_names or one.named:
+                yield one.nameless()
 
     def matches(self, truth: Truth) -> bool:
         """Say whether the rule decides: a block on true or undetermined, all others on true."""
-        return truth is True or (truth is None and self.verdict.action is Action.BLOCK)
+        return truth is True or (truth is None and self.blocks)
 
     def could_match(self, subject: Subject) -> bool:
-        """Say whether the rule matches, or could once the payload is seen."""
+        """Say whether the rule matches, or could once the payload is seen: by what the payload is
+        and the names in it, not by addresses that it asks for."""
         if self.is_over:
             return False
-        return self.matches(self.holds(subject)) or self.condition.possible(subject, True)
+        possible = (self.condition.possible(look, True) for look in _all_looks(subject))
+        if self.blocks:
+            return self.matches(self.holds(subject)) or any(possible)
+        return all(possible)
 
     def must_match(self, subject: Subject) -> bool:
-        """Say whether the rule matches, and does so whatever the payload is."""
-        return self.matches(self.holds(subject)) and not self.condition.possible(subject, False)
+        """Say whether the rule matches, and does so whatever the payload is, in the same sense."""
+        if self.is_over:
+            return False
+        certain = (
+            self.matches(self.condition.test(look)) and not self.condition.possible(look, False)
+            for look in _all_looks(subject)
+        )
+        return any(certain) if self.blocks else all(certain)
 
-    def could_hold(self, destination: Destination) -> Truths:
-        """Give every truth that `holds` may be for some flow to a destination.
+    def is_possible(self, destination: Destination) -> bool:
+        """Say whether the rule matches some flow to a destination.
 
-        With names and without, a condition has one of those that it could have; and `some` and
-        `every` of two truths are one of the two.
+        A block always may: a payload can ask for an address, or carry a name, for which it holds.
+        What does not block has to hold for the destination itself, names aside.
         """
-        return FALSE if self.is_over else self.condition.could(destination)
+        return self.blocks or (not self.is_over and True in self.condition.could(destination))
+
+    def is_certain(self, destination: Destination) -> bool:
+        """Say whether the rule matches every flow to a destination: a block that holds, or may
+        hold, for the destination itself.  All else can be spoilt by a payload."""
+        return self.blocks and False not in self.condition.could(destination)
 
     def watches(self, client: Endpoint) -> bool:
         """Say whether the rule is in shadow for this client; the same client, the same answer."""
@@ -99,10 +122,39 @@ class Rule:
         return int.from_bytes(digest.digest(), "big") % 10_000 < self.shadow_percent * 100
 
     def why(self, subject: Subject) -> str:
-        """Say what `holds` rests on."""
-        words = self.condition.why(subject)
+        """Say what `holds` rests on, to whoever gave the facts."""
+        one = self._deciding(subject)
+        about = f"{unpack(one.address)}: " if one.is_further else ""
+        return about + self._words(subject, one)
+
+    def doubt(self, subject: Subject) -> str:
+        """Say the same for the log, which other clients' addresses are kept from."""
+        one = self._deciding(subject)
+        about = "an address judged with it: " if one.is_further else ""
+        return about + self._words(subject, one)
+
+    def _deciding(self, subject: Subject) -> Subject:
+        """Find the first address that `holds` rests on."""
+        if not subject.further or self.is_over:
+            return subject
+        truth, test = self.holds(subject), self.condition.test
+        for one in (subject, *subject.further):
+            if any(test(look) is truth for look in self._looks(one)):
+                return one
+        raise AssertionError("a rule holds as one of its looks does")
+
+    def _words(self, subject: Subject, one: Subject) -> str:
+        words = self.condition.why(one)
         if self.expired:
             words += f"; expired on {self.expires}"
-        if self._names_matter(subject) and self.holds(subject) is not self.condition.test(subject):
-            words += "; a name counts for blocking only"
+        if self.asks_names or one.named:
+            if self.holds(subject) is not self.condition.test(one):
+                words += "; a name counts for blocking only"
         return words
+
+
+def _all_looks(subject: Subject) -> Iterator[Subject]:
+    """Give a flow's looks when a payload may yet bring names."""
+    for one in (subject, *subject.further):
+        yield one
+        yield one.nameless()

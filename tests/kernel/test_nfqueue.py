@@ -1,8 +1,10 @@
-"""The queue's messages and the kernel's counts."""
+"""The queue's messages and counts, and its socket against a kernel of the test's own."""
 
 from __future__ import annotations
 
+import socket
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -13,7 +15,7 @@ from gateway.errors import WireError
 from gateway.kernel import netlink
 from gateway.kernel import queue_messages as messages
 from gateway.kernel.netlink import attribute
-from gateway.kernel.nfqueue import QueueState, kernel_states, states
+from gateway.kernel.nfqueue import QueueLimits, QueueSocket, QueueState, kernel_states, states
 from gateway.kernel.queue_messages import DROP, Queued, Refused
 
 
@@ -125,3 +127,158 @@ class StateTests(SynchronousTestCase):
     def test_none(self) -> None:
         """A kernel without queues has no counts."""
         self.assertEqual(kernel_states(Path(self.mktemp())), ())
+
+
+class FakeKernel(QueueSocket):
+    """A queue whose other end is the test's, and not the kernel's."""
+
+    def _open(self) -> socket.socket:
+        ours, self.kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.kernel.setblocking(False)
+        return ours
+
+    def _bind(self, queue: int) -> None:
+        """Nothing acknowledges."""
+
+    def verdicts(self) -> list[list[tuple[int, int]]]:
+        """Give what was answered since it was asked last: number and answer, batch by batch."""
+        batches = []
+        while True:
+            try:
+                octets = self.kernel.recv(65_536)
+            except BlockingIOError:
+                return batches
+            batch = []
+            for one in netlink.messages(octets):
+                said = dict(netlink.attributes(one.body, 4))
+                accepted, number = struct.unpack("!II", said[2])
+                mark = struct.unpack("!I", said[3])[0]
+                batch.append((number, mark if accepted else DROP))
+            batches.append(batch)
+
+
+class FakeBatch:
+    """Writes down when it is asked what."""
+
+    def __init__(self, said: list[str]) -> None:
+        self.said = said
+        self.is_written = True
+
+    def begin(self) -> None:
+        """Batch API."""
+        self.said.append("begin")
+
+    def end(self) -> bool:
+        """Batch API."""
+        self.said.append("end")
+        return self.is_written
+
+
+class QueueTests(SynchronousTestCase):
+    """QueueSocket: batches, answers, and what goes wrong."""
+
+    def setUp(self) -> None:
+        """Open a queue that answers each packet with 1000 and its number."""
+        self.said: list[str] = []
+        self.batch = FakeBatch(self.said)
+        self.queue = self.open(self.judged)
+
+    def open(self, judge: Callable[[Queued], int | None]) -> FakeKernel:
+        """Open a queue of at most three packets a batch."""
+        opened = FakeKernel([7], judge, QueueLimits(batch=3), self.batch)
+        self.addCleanup(opened.close)
+        self.addCleanup(opened.kernel.close)
+        return opened
+
+    def judged(self, queued: Queued) -> int | None:
+        """Judge API."""
+        self.said.append(str(queued.number))
+        return 1000 + queued.number
+
+    def come(self, *numbers: int) -> None:
+        """Let packets wait."""
+        for number in numbers:
+            self.queue.kernel.send(packet(number))
+
+    def test_batch(self) -> None:
+        """What waits is judged between a batch's begin and end, so many at most, and answered in
+        one message after that."""
+        self.come(1, 2, 3, 4)
+        self.queue.doRead()
+        self.assertEqual(self.said, ["begin", "1", "2", "3", "end"])
+        self.assertEqual(self.queue.verdicts(), [[(1, 1001), (2, 1002), (3, 1003)]])
+        self.queue.doRead()
+        self.assertEqual(self.said[5:], ["begin", "4", "end"])
+        self.assertEqual(self.queue.verdicts(), [[(4, 1004)]])
+        self.assertEqual(self.queue.counters, {"packets": 4, "verdicts": 4})
+
+    def test_nothing(self) -> None:
+        """Where nothing waits nothing is answered."""
+        self.queue.doRead()
+        self.assertEqual((self.said, self.queue.verdicts()), (["begin", "end"], []))
+
+    def test_unwritten(self) -> None:
+        """What was not written down is dropped, all of the batch, and counted; the next is not."""
+        self.batch.is_written = False
+        self.come(1, 2)
+        self.queue.doRead()
+        self.assertEqual(self.queue.verdicts(), [[(1, DROP), (2, DROP)]])
+        self.assertEqual(self.queue.counters["dropped unwritten"], 2)
+        self.batch.is_written = True
+        self.come(3)
+        self.queue.doRead()
+        self.assertEqual(self.queue.verdicts(), [[(3, 1003)]])
+
+    def test_raises(self) -> None:
+        """A packet that cannot be judged is dropped and counted, and said once; the others of its
+        batch, and the next ones, are judged."""
+
+        def judge(queued: Queued) -> int | None:
+            if queued.number % 2:
+                raise ZeroDivisionError("odd")
+            return self.judged(queued)
+
+        self.queue = self.open(judge)
+        self.come(1, 2, 3)
+        self.queue.doRead()
+        self.assertEqual(self.queue.verdicts(), [[(1, DROP), (2, 1002), (3, DROP)]])
+        self.assertEqual(self.said, ["begin", "2", "end"])
+        self.assertEqual(self.queue.counters["failed"], 2)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.come(4)
+        self.queue.doRead()
+        self.assertEqual(self.queue.verdicts(), [[(4, 1004)]])
+
+    def test_held(self) -> None:
+        """A packet that is held is answered later: with a batch that is judged, or at once."""
+
+        def judge(queued: Queued) -> int | None:
+            if queued.number == 2:
+                self.queue.answer(7, 1, 5)
+            return None if queued.number in (1, 3) else 6
+
+        self.queue = self.open(judge)
+        for numbers, answered in (((1,), []), ((2,), [[(1, 5), (2, 6)]]), ((3,), [])):
+            self.come(*numbers)
+            self.queue.doRead()
+            self.assertEqual(self.queue.verdicts(), answered)
+        self.queue.answer(7, 3, DROP)
+        self.assertEqual(self.queue.verdicts(), [[(3, DROP)]])
+
+    def test_malformed(self) -> None:
+        """What is no packet is counted, and so is the kernel's no."""
+        self.queue.kernel.send(packet(None))
+        self.queue.kernel.send(netlink.message(2, 0, 0, struct.pack("=i", -2) + bytes(16)))
+        self.come(1)
+        self.queue.doRead()
+        self.assertEqual(self.queue.verdicts(), [[(1, 1001)]])
+        self.assertEqual(self.queue.counters["malformed"], 1)
+        self.assertEqual(self.queue.counters["refused ENOENT"], 1)
+
+    def test_not_sent(self) -> None:
+        """Answers that the kernel does not take are counted; their packets do not pass."""
+        self.come(1)
+        self.queue.kernel.close()
+        self.queue.doRead()
+        self.assertEqual(self.queue.counters["verdicts"], 0)
+        self.assertEqual(sum(self.queue.counters.values()), 2)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.kernel import ruleset, table
+from gateway.kernel.asking import ASKING, SAMPLED
 from gateway.kernel.router import InterfaceExit, LocalProxy, Queues, Relay, Router
 from gateway.kernel.table import Table
 from gateway.model import Endpoint, Transport
@@ -21,6 +23,8 @@ ROUTER = Router(
     exits=(InterfaceExit(2, "wg1"),),
     proxy=LocalProxy(3, 7000),
 )
+_FULL = replace(ROUTER, refused4=((11, 12),), refused6=((1, 2),), masquerade=True)
+_TERMINAL = re.compile(r"(drop|accept|goto \w+|queue( flags bypass)? to \S+)$")
 
 
 def chain(shown: Table, name: str) -> tuple[str, ...]:
@@ -29,121 +33,189 @@ def chain(shown: Table, name: str) -> tuple[str, ...]:
     return found.rules
 
 
+def led_to(shown: Table, name: str, verb: str = "(?:goto|jump)") -> Iterator[str]:
+    """Give the chains that a chain sends packets to."""
+    for rule in chain(shown, name):
+        yield from re.findall(rf"\b{verb} (\w+)$", rule)
+
+
+def reached(shown: Table, *names: str) -> set[str]:
+    """Give chains, and all that they lead to."""
+    found: set[str] = set()
+    left = set(names)
+    while left:
+        found |= left
+        left = {to for name in left for to in led_to(shown, name)} - found
+    return found
+
+
 class RulesetTests(SynchronousTestCase):
-    """render and epoch_change."""
+    """render."""
 
     def test_marks(self) -> None:
         """No rule sets a mark without keeping others' byte of it."""
-        for text in table.install(ruleset.render(ROUTER)).splitlines():
-            for what in re.findall(r"mark set (\S+ mark \S+ \S+)", text):
-                verb, mask = what.split()[2:]
-                if verb == "and":
-                    self.assertEqual(int(mask, 16) & 0xFF00, 0xFF00, text)
-                else:
-                    self.assertEqual((verb, int(mask, 16) & 0xFF00), ("or", 0), text)
+        count = 0
+        for text in table.install(ruleset.render(_FULL)).splitlines():
+            for of, what in re.findall(r"(\w+) mark set (.*)", text):
+                found = re.match(rf"{of} mark (and|or) (\w+)(?: or (\w+))?", what)
+                assert found is not None, text
+                keeps = int(found[2], 16) & 0xFF00 == (0xFF00 if found[1] == "and" else 0)
+                self.assertTrue(keeps and not int(found[3] or "0", 16) & 0xFF00, text)
+                count += 1
+        self.assertGreater(count, 40)
 
     def test_families(self) -> None:
-        """IPv6 has each rule that IPv4 has."""
-        lines = table.install(ruleset.render(ROUTER)).splitlines()
-        four = [
-            line
-            for line in lines
-            if re.search(r"add rule.*\bip (s|d)addr|add rule.*dnat ip ", line)
-        ]
-        six = [
-            line
-            for line in lines
-            if re.search(r"add rule.*\bip6 (s|d)addr|add rule.*dnat ip6 ", line)
-        ]
-        self.assertEqual(len(four), len(six))
-        self.assertGreater(len(four), 8)
+        """IPv6 has each rule and each set that IPv4 has."""
+        text = table.install(ruleset.render(_FULL))
+        for four, six in (
+            (r"rule.*\bip (s|d)addr", r"rule.*\bip6 (s|d)addr"),
+            (r"rule.*(dnat|tproxy) ip ", r"rule.*(dnat|tproxy) ip6 "),
+            (r"add set inet \w+ \w+4(_\w+)? ", r"add set inet \w+ \w+6(_\w+)? "),
+            (r"rule.* icmp type", r"rule.* icmpv6 type echo"),
+        ):
+            found = [len(re.findall(pattern, text)) for pattern in (four, six)]
+            self.assertEqual(found[0], found[1], four)
+            self.assertGreater(found[0], 0, four)
+
+    def test_chains(self) -> None:
+        """Every chain that is named is there, and every one is reached from a hook."""
+        for router in (_FULL, Router(clients=("eth1",), epoch=1)):
+            shown = ruleset.render(router)
+            names = {one.name for one in shown.chains}
+            self.assertEqual(len(names), len(shown.chains))
+            hooked = reached(shown, *(one.name for one in shown.chains if one.hook))
+            self.assertEqual(hooked - names, set())
+            # What goes to the proxy is never forwarded.
+            self.assertLessEqual(names - hooked, {"remember_3"})
 
     def test_closed(self) -> None:
-        """What is forwarded or taken in ends in a drop, where a chain does not send it on."""
-        shown = ruleset.render(ROUTER)
-        for name in ("leave", "own", "outside", "leave_1", "leave_2", "denied", "refuse"):
-            self.assertTrue(chain(shown, name)[-1].endswith("drop"), name)
-        self.assertEqual(chain(shown, "leave_3"), ("counter drop",))
-        self.assertEqual(chain(shown, "keep")[-1], "goto outside")
+        """A chain that a packet goes to for good ends in a verdict: what no rule of it knows does
+        not go on by chance."""
+        for has_nft_queue in (True, False):
+            shown = ruleset.render(replace(_FULL, has_nft_queue=has_nft_queue))
+            # These come back to whoever asked them.
+            asked = {"signatures", "unusual"} | {
+                one.name for one in shown.chains if re.match("signatures_|earlier_", one.name)
+            }
+            for name in reached(shown, *(one.name for one in shown.chains if one.hook)) - asked:
+                (one,) = (each for each in shown.chains if each.name == name)
+                if one.hook or name == "slow":  # others' packets go on
+                    continue
+                if name == SAMPLED and not has_nft_queue:  # of flows that were let go
+                    self.assertEqual(one.rules, ())
+                    continue
+                self.assertRegex(one.rules[-1], _TERMINAL, name)
+
+    def test_sampled(self) -> None:
+        """Only what was let go is led past a judge that does not answer, and asks nothing."""
+        shown = ruleset.render(_FULL)
+        for one in shown.chains:
+            if SAMPLED in led_to(shown, one.name):
+                self.assertRegex(one.name, "^sample_")
+                self.assertRegex(one.rules[0], r"^meta mark set meta mark and 0x0000ff00 or 0x07")
+                self.assertEqual(one.rules[1:], (f"goto {SAMPLED}",))
 
     def test_no_map(self) -> None:
-        """What carries an accepted flow looks nothing up in a set that a change would replace."""
-        shown = ruleset.render(ROUTER)
-        names = ("ask", "from_clients", "known", "to_0", "divert", "proxied", "keep", "leave")
-        for name in (*names, "leave_0", "remember_0"):
-            self.assertNotIn("{", " ".join(chain(shown, name)), name)
+        """What carries an accepted flow looks nothing up in a set that a change replaces."""
+        shown = ruleset.render(_FULL)
+        new = ruleset.render(replace(_FULL, epoch=8))
         question = chain(shown, "question")
         known = next(at for at, rule in enumerate(question) if rule.endswith("goto known"))
-        self.assertNotIn("{", " ".join(question[:known]))
         for one in shown.chains:
-            if one.name.startswith("signatures"):
-                self.assertNotIn("{", " ".join(one.rules), one.name)
+            rules = question[:known] if one.name == "question" else one.rules
+            if one in new.chains or one.name in ("own", "source", "remembered"):
+                continue  # it stays, or carries none
+            if one.name.endswith("remembered"):
+                continue
+            self.assertNotRegex(" ".join(rules), r"[{@](?!nh|th)", one.name)
 
     def test_queue(self) -> None:
-        """The way to the queue never bypasses it, and is spread over all queues."""
-        self.assertTrue(chain(ruleset.render(ROUTER), "queue")[0].endswith("queue num 8700"))
+        """The way to the queue never passes it by, and is spread over all queues; where nft cannot
+        say so, it is a drop until netlink has."""
+        shown = ruleset.render(ROUTER)
+        self.assertEqual(chain(shown, ASKING), ("counter queue to 8700",))
+        self.assertEqual(chain(shown, SAMPLED), ("counter queue flags bypass to 8700",))
         many = ruleset.render(replace(ROUTER, queues=Queues(5, 4)))
-        self.assertTrue(chain(many, "queue")[0].endswith("queue num 5-8"))
+        self.assertEqual(chain(many, ASKING), ("counter queue to 5-8",))
         other = ruleset.render(replace(ROUTER, has_nft_queue=False))
-        self.assertNotIn("queue", [one.name for one in other.chains])
-        self.assertNotIn("bypass", table.install(many))
+        self.assertEqual((chain(other, ASKING), chain(other, SAMPLED)), (("counter drop",), ()))
 
     def test_options(self) -> None:
-        """Resets, masquerading, spot checks and own services are as they are asked for."""
+        """Masquerading, spot checks, own services and the proxy are as they are asked for."""
         shown = ruleset.render(ROUTER)
-        self.assertNotIn("reject", table.install(shown))
-        self.assertEqual(len(chain(shown, "source")), 1)
-        self.assertIn("numgen random mod 1000 0", chain(shown, "known")[1])
-        other = ruleset.render(
-            replace(
-                ROUTER,
-                resets_tcp=True,
-                masquerade=True,
-                spot_check=0,
-                own=((Transport.TCP, 53),),
-                proxy=None,
-            )
-        )
-        self.assertIn("reject with tcp reset", chain(other, "refuse")[-2])
+        self.assertEqual(chain(shown, "source"), (
+            'iifname { "eth1", "wg0" } oifname "wg1" masquerade',
+        ))  # fmt: skip
+        self.assertIn("numgen", table.install(shown))
+        given = {"masquerade": True, "spot_check": 0, "own": ((Transport.TCP, 53),), "proxy": None}
+        other = ruleset.render(replace(ROUTER, **given))  # type: ignore[arg-type]  # of four kinds
         self.assertEqual(len(chain(other, "source")), 2)
-        bare = ruleset.render(Router(clients=("eth1",), epoch=1))
-        self.assertNotIn("type nat", table.install(bare))
-        self.assertNotIn("divert", table.install(bare))
-        self.assertNotIn("numgen", table.install(other))
         self.assertIn("tcp dport 53 accept", chain(other, "own"))
-        self.assertNotIn("tproxy", table.install(other))
+        for absent in ("numgen", "tproxy", "udp dport 67"):
+            self.assertNotIn(absent, table.install(other))
+        bare = table.install(ruleset.render(Router(clients=("eth1",), epoch=1)))
+        self.assertNotIn("type nat", bare)
+        self.assertNotIn("tproxy", bare)
 
-    def test_epoch_change(self) -> None:
-        """An epoch's change is small: no set is sent that stays, and no hook is touched."""
-        change = ruleset.epoch_change(ROUTER, replace(ROUTER, epoch=8))
-        assert change is not None
-        self.assertNotIn("element", change)
-        self.assertNotIn("hook", change)
-        self.assertNotIn("table", change)
-        self.assertIn("flush set inet gateway flows4", change)
-        self.assertNotIn("0x07", change.replace("!= 0x07000000", "", 1))  # chain late
-        self.assertIn("epoch=8", change)
 
-    def test_epoch_change_sets(self) -> None:
-        """With it go the sets that differ, and only they."""
-        new = replace(ROUTER, epoch=8, denied4=(*ROUTER.denied4, (100, 100)), denied6=())
-        change = ruleset.epoch_change(ROUTER, new)
-        assert change is not None
-        elements = [
-            line
-            for line in change.splitlines()
-            if re.search(r"denied[46]", line) and "rule" not in line
+class ChangeTests(SynchronousTestCase):
+    """What an epoch changes."""
+
+    def change(self, new: Router, old: Router = _FULL) -> str:
+        """Give the transaction between two desired states."""
+        text = table.difference(ruleset.render(old), ruleset.render(new))
+        assert text is not None
+        return text
+
+    def test_epoch(self) -> None:
+        """No set is sent, no hook touched, no mark of the old epoch left; what is remembered of
+        blocks is forgotten, and the way to the queue stays, for netlink may have made it."""
+        for has_nft_queue in (True, False):
+            old = replace(_FULL, has_nft_queue=has_nft_queue)
+            change = self.change(replace(old, epoch=8), old)
+            for absent in ("element", " hook ", "table", "add set", "delete",
+                           "or 0x07", "== 0x07", f"gateway {ASKING} ", f"gateway {SAMPLED} ",
+                           f"chain inet gateway {ASKING}\n", "signatures_"):  # fmt: skip
+                self.assertNotIn(absent, change, absent)
+            flushed = set(re.findall(r"flush set inet gateway (\w+)", change))
+            kinds = {f"{kind}{family}" for kind in ("places", "flows", "others") for family in "46"}
+            self.assertEqual(flushed, kinds | {f"refused_{kind}" for kind in kinds})
+            self.assertIn("epoch=8", change)
+
+    def test_wraps(self) -> None:
+        """Between 255 and 1 too, the epoch before is the one that was in force."""
+        last = replace(_FULL, epoch=255)
+        change = self.change(replace(_FULL, epoch=1), last)
+        self.assertIn("!= 0xff000000 counter drop", change)
+        self.assertNotIn("or 0xff0", change.replace("or 0xff000000\n", "", 0))
+
+    def test_denials(self) -> None:
+        """Other ranges are another set, loaded before and unloaded after; ranges that stay are not
+        sent."""
+        new = replace(_FULL, epoch=8, denied4=(*_FULL.denied4, (100, 100)), denied6=())
+        tables = ruleset.render(_FULL), ruleset.render(new)
+        (loaded,) = table.loading(*tables).splitlines()
+        self.assertRegex(loaded, r"add set inet gateway denied4_\w+ .*"
+                         r"\{ 0.0.0.1-0.0.0.9, 0.0.0.100, 198.51.100.0-198.51.100.255 \} \}$")
+        change = self.change(new)
+        (name,) = re.findall(r"ip daddr @(denied4_\w+) goto denied", change)
+        self.assertIn(name, loaded)
+        self.assertNotIn("ip6 daddr @denied6", change)
+        self.assertNotIn("add set", change)
+
+    def test_names(self) -> None:
+        """A set's name says what is in it, and in which family and manner."""
+        names = [
+            one.name
+            for router in (_FULL, replace(_FULL, denied4=_FULL.refused4, refused4=_FULL.denied4))
+            for one in ruleset.render(router).sets
+            if one.ranges
         ]
-        self.assertEqual(
-            elements,
-            [
-                "flush set inet gateway denied4",
-                "add element inet gateway denied4 { "
-                "0.0.0.1-0.0.0.9, 0.0.0.100, 198.51.100.0-198.51.100.255 }",
-                "flush set inet gateway denied6",
-            ],
-        )
+        self.assertEqual(len(set(names)), 6)
+        again = [one.name for one in ruleset.render(_FULL).sets if one.ranges]
+        self.assertEqual(names[:4], again)
 
     def test_other_block_time(self) -> None:
         """What a transaction cannot change needs a new table."""
-        self.assertIsNone(ruleset.epoch_change(ROUTER, replace(ROUTER, block_s=20)))
+        tables = ruleset.render(_FULL), ruleset.render(replace(_FULL, block_s=20))
+        self.assertIsNone(table.difference(*tables))

@@ -6,28 +6,40 @@ from dataclasses import replace
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.kernel.table import Chain, Set, Table, difference, install, removal
+from gateway.kernel.table import (
+    Chain,
+    Set,
+    Table,
+    difference,
+    install,
+    loading,
+    removal,
+    unloading,
+)
 
 _HOOK = "type filter hook forward priority 0; policy accept;"
 _TABLE = Table(
     "gw",
     1,
     (
-        Set("denied4", "type ipv4_addr; flags interval;", 4, ((1, 2), (5, 9))),
+        Set("denied4_a", "type ipv4_addr; flags interval;", 4, ((1, 2), (5, 9))),
         Set("seen", "x", is_volatile=True),
     ),
     (Chain("keep", ("drop",), _HOOK), Chain("one", ("accept",))),
+    "abc",
 )
+_OTHER_SET = Set("denied4_b", "type ipv4_addr; flags interval;", 4, ((7, 7),))
 
 
 class TableTests(SynchronousTestCase):
-    """install, difference, removal."""
+    """install, difference, loading, unloading, removal."""
 
     def test_install(self) -> None:
-        """Installing replaces what has the name, in one transaction: chains before rules."""
-        lines = install(_TABLE).splitlines()
+        """Installing replaces what has the name, in one transaction: chains before rules, sets
+        with all that is in them."""
+        said = f"epoch=1 digest={_TABLE.digest()} policy=abc"
         self.assertEqual(
-            lines,
+            install(_TABLE).splitlines(),
             [
                 "add table inet gw",
                 "delete table inet gw",
@@ -35,10 +47,10 @@ class TableTests(SynchronousTestCase):
                 "add chain inet gw state",
                 f"add chain inet gw keep {{ {_HOOK} }}",
                 "add chain inet gw one",
-                "add set inet gw denied4 { type ipv4_addr; flags interval; }",
-                "add element inet gw denied4 { 0.0.0.1-0.0.0.2, 0.0.0.5-0.0.0.9 }",
+                "add set inet gw denied4_a { type ipv4_addr; flags interval;"
+                " elements = { 0.0.0.1-0.0.0.2, 0.0.0.5-0.0.0.9 } }",
                 "add set inet gw seen { x }",
-                f'add rule inet gw state return comment "epoch=1 digest={_TABLE.digest()}"',
+                f'add rule inet gw state return comment "{said}"',
                 "add rule inet gw keep drop",
                 "add rule inet gw one accept",
             ],
@@ -47,9 +59,11 @@ class TableTests(SynchronousTestCase):
     def test_nothing(self) -> None:
         """Between a table and itself there is nothing to do."""
         self.assertEqual(difference(_TABLE, _TABLE), "")
+        self.assertEqual(loading(_TABLE, _TABLE), "")
 
     def test_rules(self) -> None:
-        """Changed chains are emptied and filled, new ones added, those gone deleted at the end."""
+        """Changed chains are emptied and filled, new ones added, those gone deleted at the end, and
+        what rules remembered is forgotten."""
         new = replace(
             _TABLE, chains=(replace(_TABLE.chains[0], rules=("goto two",)), Chain("two", ("drop",)))
         )
@@ -69,30 +83,38 @@ class TableTests(SynchronousTestCase):
             ],
         )
 
-    def test_elements(self) -> None:
-        """A set that differs is emptied and filled; one that does not is left alone."""
-        text = difference(_TABLE, self._with(((1, 2), (100, 101))))
+    def test_state(self) -> None:
+        """A table says its epoch and policy of itself, and a change says so too."""
+        text = difference(_TABLE, replace(_TABLE, epoch=2, policy="def"))
         assert text is not None
-        flush = text.index("flush set inet gw denied4")
-        added = "add element inet gw denied4 { 0.0.0.1-0.0.0.2, 0.0.0.100-0.0.0.101 }"
-        self.assertLess(flush, text.index(added))
-        same = difference(_TABLE, replace(_TABLE, epoch=2))
-        assert same is not None
-        self.assertNotIn("denied4", same)
+        self.assertIn(f"epoch=2 digest={_TABLE.digest()} policy=def", text)
+        self.assertIn("flush chain inet gw state\n", text)
 
-    def test_emptied(self) -> None:
-        """A set of which nothing stays is emptied."""
-        text = difference(_TABLE, self._with(()))
+    def test_sets(self) -> None:
+        """Other ranges are another set: it is loaded beside the one in use, which is unloaded
+        later; the change itself sends none."""
+        new = replace(
+            _TABLE,
+            sets=(_OTHER_SET, _TABLE.sets[1]),
+            chains=(replace(_TABLE.chains[0], rules=("ip daddr @denied4_b drop",)),),
+        )
+        self.assertEqual(loading(_TABLE, new), "add set inet gw denied4_b { type ipv4_addr; "
+                         "flags interval; elements = { 0.0.0.7 } }\n")  # fmt: skip
+        text = difference(_TABLE, new)
         assert text is not None
-        self.assertIn("flush set inet gw denied4", text)
-        self.assertNotIn("add element", text)
+        self.assertNotIn("add set", text)
+        self.assertNotIn("set inet gw denied4_a", text)
+        self.assertEqual(
+            unloading("gw", ["denied4_a", "x"]),
+            "delete set inet gw denied4_a\ndelete set inet gw x\n",
+        )
+        self.assertEqual(unloading("gw", []), "")
 
     def test_other_structure(self) -> None:
-        """Another name, other sets or another hook need a new table."""
+        """Another name, another kind of set or another hook need a new table."""
         keep = _TABLE.chains[0]
         for new in (
             replace(_TABLE, name="other"),
-            replace(_TABLE, sets=_TABLE.sets[:1]),
             replace(_TABLE, sets=(replace(_TABLE.sets[0], spec="y"), _TABLE.sets[1])),
             replace(_TABLE, chains=(replace(keep, hook="another"), _TABLE.chains[1])),
             replace(_TABLE, chains=_TABLE.chains[1:]),
@@ -102,11 +124,9 @@ class TableTests(SynchronousTestCase):
     def test_digest(self) -> None:
         """Two tables have one digest only if they are one, whatever their epochs are called."""
         self.assertEqual(_TABLE.digest(), replace(_TABLE, epoch=9).digest())
-        self.assertNotEqual(_TABLE.digest(), self._with(()).digest())
+        for new in (replace(_TABLE, sets=(_OTHER_SET,)), replace(_TABLE, chains=_TABLE.chains[:1])):
+            self.assertNotEqual(_TABLE.digest(), new.digest())
 
     def test_removal(self) -> None:
         """Removing names one table."""
         self.assertEqual(removal("gw"), "delete table inet gw\n")
-
-    def _with(self, ranges: tuple[tuple[int, int], ...]) -> Table:
-        return replace(_TABLE, sets=(replace(_TABLE.sets[0], ranges=ranges), _TABLE.sets[1]))

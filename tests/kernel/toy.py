@@ -1,167 +1,150 @@
-"""A toy gateway for the lab: the whole room with a policy of a few lines, in a process of its own.
-Owns: that policy, that process.  Knows: the room's parts, Twisted.  Never: imported by a test.
-
-    python toy.py '{"proxy": 7000, "spot_check": 0, ...}'     SIGHUP: the next epoch, other policy
-"""
+"""A toy gateway for the lab: the kernel room, and a gate that says what a test tells it.
+Owns: its rules, its queue, a thread that judges.  Knows: the room's parts.  Never: Twisted's
+reactor, a real policy."""
 
 from __future__ import annotations
 
-import json
-import signal
-import sys
+import os
+import select
+import threading
+import time
 from dataclasses import replace
-from typing import Any, cast
-
-from twisted.internet import reactor as _reactor
-from twisted.internet.task import LoopingCall
+from typing import Any
 
 from gateway.kernel import conntrack, nft, routes
+from gateway.kernel.first_octets import FirstOctetsLimits
 from gateway.kernel.judge import Hands, Judge, Target
-from gateway.kernel.lock import Lock
-from gateway.kernel.marks import next_epoch
-from gateway.kernel.nfqueue import QueueSocket, kernel_states
+from gateway.kernel.nfqueue import QueueSocket
+from gateway.kernel.queue_messages import Queued
 from gateway.kernel.replies import Replies
-from gateway.kernel.router import InterfaceExit, LocalProxy, Relay, Router
-from gateway.model import Action, Endpoint, FlowKey, Transport, Verdict, pack
-from gateway.wire import signature
+from gateway.kernel.router import Relay, Router
+from gateway.model import Action, Endpoint, FlowKey, Verdict
+from tests.lab.topology import Lab, Space
 
-DENIED = (
-    (int.from_bytes(pack("198.51.100.0"), "big"), int.from_bytes(pack("198.51.100.255"), "big")),
-)
-DENIED6 = tuple(
-    (int.from_bytes(pack(first), "big"), int.from_bytes(pack(last), "big"))
-    for first, last in [("2001:db8:c::", "2001:db8:c::ffff")]
-)
+ALLOW = Verdict(Action.ALLOW, "toy", "")
+BLOCK = Verdict(Action.BLOCK, "toy", "")
+REFUSE = Verdict(Action.BLOCK, "toy", "", "refuse")
+RELAYED = Verdict(Action.REROUTE, "toy", "", "relay")
+BY_EXIT = Verdict(Action.REROUTE, "toy", "", "exit")
+WRAP = Verdict(Action.WRAP, "toy", "", "nearest")
+UNSETTLED = Verdict(Action.BLOCK, "toy", "", settled=False)
 RELAY = Relay(1, Endpoint.parse("203.0.113.9:4001"), Endpoint.parse("[2001:db8:e::9]:4001"))
 
 
 class Gate:
-    """By the last octet of the destination: 1 and 5 allow (5 not in the second epoch), 2 and 9
-    reroute (9 not in the second epoch: allow), 3 block, 4 by the first octets, 6 wrap;
-    every signature is wrapped, but to 4."""
+    """Judges by the last octet of the destination."""
 
     def __init__(self) -> None:
-        self.is_second = False
-        self.asked = 0
+        self.verdicts = {1: ALLOW, 2: RELAYED, 3: BLOCK, 4: UNSETTLED, 5: ALLOW, 6: WRAP,
+                         7: BY_EXIT, 8: REFUSE}  # fmt: skip
+        """All else is blocked."""
 
     def judge(self, key: FlowKey, payload: bytes | None, names: tuple[str, ...] = ()) -> Verdict:
-        self.asked += 1
-        signed = key.transport is Transport.UDP and payload and signature(payload) is not None
-        if signed and key.destination.address[-1] != 4:
-            return Verdict(Action.WRAP, "wrap", "", "nearest")
-        match key.destination.address[-1]:
-            case 1:
-                return Verdict(Action.ALLOW, "one", "")
-            case 5 if not self.is_second:
-                return Verdict(Action.ALLOW, "five", "")
-            case 9 if self.is_second:
-                return Verdict(Action.ALLOW, "nine", "")
-            case 2 | 9:
-                return Verdict(Action.REROUTE, "two", "", "relay")
-            case 4 if key.transport is Transport.UDP:
-                return Verdict(Action.ALLOW, "four", "")
-            case 4 if payload is None:
-                return Verdict(Action.BLOCK, "four", "", settled=False)
-            case 4 if payload and payload.startswith(b"good"):
-                return Verdict(Action.ALLOW, "four", "")
-            case 6:
-                return Verdict(Action.WRAP, "six", "", "nearest")
-            case 7:
-                return Verdict(Action.REROUTE, "seven", "", "wg")
-        return Verdict(Action.BLOCK, "rest", "")
+        """Gate API."""
+        verdict = self.verdicts.get(key.destination.address[-1], BLOCK)
+        if verdict is UNSETTLED and payload is not None:
+            return ALLOW if payload.startswith(b"good") else BLOCK
+        return verdict
 
     def wants_more(self, first: bytes) -> bool:
+        """Gate API."""
         return len(first) < 4
 
-    def judge_address(self, client: bytes, destination: bytes) -> Action:
-        return Action.ALLOW if destination[-1] == 1 else Action.BLOCK
+    def begins(self, key: FlowKey) -> None:
+        """Gate API."""
 
 
 class Toy:
-    """Everything put together."""
+    """Everything put together, in the lab's gateway."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, lab: Lab, **options: Any) -> None:
+        """Put the rules up and judge, until `stop`.
+
+        Args:    options: of Router.
+        """
         self.gate = Gate()
+        self.asked: list[Queued] = []
+        """What came to the queue."""
+        self.forgotten: list[FlowKey] = []
+        """What conntrack has been told to forget."""
+        self.late_s = 0.0
+        """How far ahead the judge's clock is."""
+        self.table = nft.Nft()
         self.replies = Replies()
-        self.lock = Lock("gateway")
-        self.lock.take()
-        self.nft = nft.Nft()
-        before = self.nft.installed()
-        proxy = options.get("proxy")
-        exit_by = options.get("exit")
-        self.router = Router(
-            clients=("clients",),
-            epoch=next_epoch(before.epoch if before else 0),
-            has_nft_queue=nft.has_queue(),
-            denied4=DENIED,
-            denied6=DENIED6,
-            relays=(RELAY,),
-            exits=(InterfaceExit(2, exit_by),) if exit_by else (),
-            proxy=LocalProxy(3, proxy) if proxy else None,
-            spot_check=options.get("spot_check", 0),
-            masquerade=options.get("masquerade", False),
-        )
-        self.nft.apply(self.router)
-        routes.apply(routes.desired(self.router))
-        hands = Hands(carry=self.carry, forget=conntrack.forget_flow, answer=self.answer)
+        self._lab = lab
+        self._turn = threading.Lock()
+        has_nft_queue = lab.call(Space.GATEWAY, nft.has_queue)
+        self.router = Router(**{
+            "clients": ("clients",), "epoch": 1, "has_nft_queue": has_nft_queue,
+            "relays": (RELAY,), "spot_check": 0, **options,
+        })  # fmt: skip
         targets = {"relay": Target(1, RELAY.octets)}
-        if exit_by:
-            targets["wg"] = Target(2)
-        self.judge = Judge(
-            self.gate,
-            hands,
-            cast(Any, _reactor).seconds,
-            epoch=self.router.epoch,
-            targets=targets,
-            proxy=3 if proxy else None,
-        )
-        self.queue = QueueSocket([self.router.queues.first], self.judge.judge)
-        cast(Any, _reactor).addReader(self.queue)
-        LoopingCall(self.judge.expire).start(1.0)
+        targets |= {"exit": Target(one.target, carries_all=True) for one in self.router.exits}
+        hands = Hands(carry=self._carry, forget=self._forget, answer=self._answer)
+        self.judge = Judge(self.gate, hands, lambda: time.monotonic() + self.late_s,
+                           epoch=self.router.epoch, targets=targets,
+                           limits=FirstOctetsLimits(packets=4))  # fmt: skip
+        self._bell = os.eventfd(0)
+        lab.call(Space.GATEWAY, self._open)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
-    def answer(self, queue: int, number: int, answer: int) -> None:
+    def change(self, **options: Any) -> None:
+        """Go over to another desired state."""
+        self.prepared(**options)()
+
+    def prepared(self, **options: Any) -> Any:
+        """Load another desired state; what this gives puts it into force."""
+        router = replace(self.router, **options)
+        prepared = self._lab.call(Space.GATEWAY, lambda: self.table.prepare(router))
+
+        def commit() -> None:
+            with self._turn:  # as on the reactor: nothing is judged in between
+                self._lab.call(Space.GATEWAY, lambda: self.table.commit(prepared))
+                self.router = router
+                self.judge.adopt(router.epoch)
+            self._lab.call(Space.GATEWAY, self.table.tidy)
+
+        return commit
+
+    def expire(self) -> None:
+        """Give up the streams that say too little for too long."""
+        with self._turn:
+            self.judge.expire()
+
+    def stop(self) -> None:
+        """Judge no more; the rules stay.  May be called twice."""
+        if self._thread.is_alive():
+            os.eventfd_write(self._bell, 1)
+            self._thread.join()
+            os.close(self._bell)
+            self.queue.close()
+            self.replies.close()
+
+    def _open(self) -> None:
+        self.table.apply(self.router)
+        routes.apply(routes.desired(self.router))
+        self.queue = QueueSocket([self.router.queues.first], self._judged)
+
+    def _run(self) -> None:
+        self._lab.enter(Space.GATEWAY)
+        poll = select.poll()
+        poll.register(self.queue, select.POLLIN)
+        poll.register(self._bell, select.POLLIN)
+        while all(descriptor != self._bell for descriptor, _ in poll.poll()):
+            with self._turn:
+                self.queue.doRead()
+
+    def _judged(self, queued: Queued) -> int | None:
+        self.asked.append(queued)
+        return self.judge.judge(queued)
+
+    def _answer(self, queue: int, number: int, answer: int) -> None:
         self.queue.answer(queue, number, answer)
 
-    def carry(self, key: FlowKey, payload: bytes, verdict: Verdict) -> None:
-        print("carried", key, payload.hex(), flush=True)
-        self.replies.send(key.destination, key.client, b"wrapped " + payload[:4])
+    def _forget(self, key: FlowKey) -> None:
+        conntrack.forget_flow(key)
+        self.forgotten.append(key)
 
-    def reload(self) -> None:
-        """Go over to the next epoch: 5 is denied, by the gate in IPv6 and by the kernel in IPv4."""
-        self.gate.is_second = True
-        five = int.from_bytes(pack("192.0.2.5"), "big")
-        self.router = replace(
-            self.router,
-            epoch=next_epoch(self.router.epoch),
-            denied4=(*DENIED, (five, five)),
-        )
-        self.nft.apply(self.router)
-        self.judge.adopt(self.router.epoch)
-        print("epoch", self.router.epoch, flush=True)
-
-    def report(self) -> None:
-        print(
-            json.dumps(
-                {
-                    "asked": self.gate.asked,
-                    "queue": self.queue.counters,
-                    "judge": self.judge.counters,
-                    "kernel": [repr(one) for one in kernel_states()],
-                }
-            ),
-            "reported",
-            flush=True,
-        )
-
-
-def main() -> None:
-    toy = Toy(json.loads(sys.argv[1]))
-    run: Any = _reactor
-    signal.signal(signal.SIGHUP, lambda *_: run.callFromThread(toy.reload))
-    signal.signal(signal.SIGUSR1, lambda *_: run.callFromThread(toy.report))
-    print("ready, epoch", toy.router.epoch, flush=True)
-    run.run()
-
-
-if __name__ == "__main__":
-    main()
+    def _carry(self, key: FlowKey, payload: bytes, verdict: Verdict) -> None:
+        self.replies.send(key.destination, key.client, b"wrapped " + payload)

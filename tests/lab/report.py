@@ -18,7 +18,8 @@ from rich.table import Table
 from gateway.demo.conversation import Conversation, conversations
 from gateway.errors import DataError
 from gateway.evidence.capture import read_packets
-from gateway.model import Endpoint
+from gateway.evidence.frame import Packet
+from gateway.model import Endpoint, Transport
 from tests.lab.answers import Captured
 from tests.lab.deployment import Deployment
 from tests.lab.doors import Router, Socks5
@@ -27,6 +28,8 @@ from tests.lab.internet import Internet
 from tests.lab.replay import replay
 from tests.lab.topology import Lab, Space
 from tests.lab.wire import Wire
+
+_HANDSHAKES = "more are bare handshakes of streams that were then blocked for their content"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Row:
     verdicts: tuple[str, ...]
     """What the gateway decided, with the rules: "block never-ping-china".  (): it was not asked,
     for the kernel drops by itself what is denied whatever the flow."""
+    is_awaited: bool = False
+    """Was a stream's content awaited?  Its handshake passes, and none of its octets."""
 
     @property
     def is_blocked(self) -> bool:
@@ -63,8 +68,10 @@ class Report:
     uplink: int
     """Frames on the gateway's uplink, both ways."""
     to_blocked: int
-    """Of those, to or from what was blocked: addresses of which everything was, and else endpoints:
-    must be 0."""
+    """Of those, to or from what was blocked, addresses of which everything was and else endpoints,
+    but for handshakes: must be 0."""
+    handshakes: int
+    """Of those, segments without an octet of streams that were blocked for their content."""
     leaked: int
     """Of those, such as show an identifier: must be 0."""
     missed: int
@@ -129,12 +136,14 @@ def run(play: Play, folder: Path) -> Report:
             wire.write(play.save / f"{name}.pcap")
     rows = tuple(_rows([*replayed.sent.elements(), *replayed.refused], internet, deployment))
     uplink, identifiers = sides["uplink"], Identifiers(talks)
+    blocked, handshakes = of_blocked(rows, uplink), handshakes_of(rows, uplink)
     return Report(
         rows=rows,
         answers=replayed.answers.total(),
         identifiers=len(identifiers.values),
         uplink=len(uplink.frames()),
-        to_blocked=_to_blocked(rows, uplink),
+        to_blocked=len(blocked - handshakes),
+        handshakes=len(blocked & handshakes),
         leaked=len(identifiers.leaked(uplink.frames(), uplink.between(*Lab.EXIT))),
         missed=uplink.missed + internet.missed,
         left_out=len(captured) - len(talks),
@@ -165,10 +174,12 @@ def show(report: Report, console: Console) -> None:
         console.print(f"{report.left_out} flows of the capture never leave their link: left out.")
     for count, what in (
         (report.to_blocked, f"of {report.uplink} frames on the uplink are of blocked destinations"),
+        *([(report.handshakes, _HANDSHAKES)] if report.handshakes else []),
         (report.leaked, f"of them show any of the capture's {report.identifiers} identifiers"),
         (report.missed, "were missed by the captures"),
     ):
-        console.print(f"[{'green' if count == 0 else 'bold red'}]{count:5}[/] {what}")
+        colour = "green" if count == 0 else "yellow" if what is _HANDSHAKES else "bold red"
+        console.print(f"[{colour}]{count:5}[/] {what}")
 
 
 def _rows(
@@ -179,38 +190,50 @@ def _rows(
         (f"{each.transport} {each.destination}", each.source.host in Lab.EXIT)
         for each in internet.arrived()
     )
-    verdicts = _verdicts(deployment.decisions())
-    for destination, count in said.most_common():
-        counts = arrived[destination, False], arrived[destination, True]
-        yield Row(destination, count, *counts, tuple(verdicts.get(destination, ())))
+    settled, awaited = _verdicts(deployment.decisions())
+    for to, count in said.most_common():
+        counts = arrived[to, False], arrived[to, True]
+        verdicts = settled.get(to) or awaited.get(to, {})
+        yield Row(to, count, *counts, tuple(verdicts), to in awaited)
 
 
-def _verdicts(decisions: Iterable[dict[str, Any]]) -> dict[str, dict[str, None]]:
-    """Give the verdicts on each destination; before a stream has said anything they are not yet
-    its verdict, unless it never says anything."""
-    found: dict[bool, dict[str, dict[str, None]]] = {True: {}, False: {}}
+def _verdicts(decisions: Iterable[dict[str, Any]]) -> list[dict[str, dict[str, None]]]:
+    """Give the verdicts on each destination: settled ones, and those of streams whose content was
+    awaited."""
+    found: list[dict[str, dict[str, None]]] = [{}, {}]
     for decision in decisions:
-        transport, _, _, destination = decision["flow"].split()
-        verdict = decision["verdict"]
-        text = f"{verdict['action']} {verdict['rule']}"
-        ours = found[verdict.get("settled", True)]
-        ours.setdefault(f"{transport} {destination}", {})[text] = None
-    return found[False] | found[True]
+        match decision["flow"].split():
+            case transport, _, ">", destination:
+                verdict = decision["verdict"]
+                ours = found[not verdict.get("settled", True)]
+                text = f"{verdict['action']} {verdict['rule']}"
+                ours.setdefault(f"{transport} {destination}", {})[text] = None
+    return found
 
 
-def _to_blocked(rows: Iterable[Row], uplink: Wire) -> int:
-    """Count the frames of what was blocked."""
-    ends = {True: set[tuple[str, Endpoint]](), False: set[tuple[str, Endpoint]]()}
-    for row in rows:
-        transport, destination = row.destination.split()
-        ends[row.is_blocked].add((transport, Endpoint.parse(destination)))
-    blocked, passing = ends[True], {destination.host for _, destination in ends[False]}
+def of_blocked(rows: Iterable[Row], uplink: Wire) -> set[int]:
+    """Give the numbers of the frames of what was blocked."""
+    blocked = {_end(row) for row in rows if row.is_blocked}
+    passing = {_end(row)[1].host for row in rows if not row.is_blocked}
     hosts = {destination.host for _, destination in blocked} - passing
     numbers = {frame.number for frame in uplink.between(*hosts)}
-    for packet in uplink.packets():
-        if blocked & {(packet.transport, packet.source), (packet.transport, packet.destination)}:
-            numbers.add(packet.number)
-    return len(numbers)
+    return numbers | {one.number for one in uplink.packets() if blocked & _ends(one)}
+
+
+def handshakes_of(rows: Iterable[Row], uplink: Wire) -> set[int]:
+    """Give the numbers of the frames without an octet of streams whose content was awaited."""
+    awaited = {_end(row) for row in rows if row.is_awaited}
+    bare = (one for one in uplink.packets() if not one.payload and awaited & _ends(one))
+    return {one.number for one in bare if one.transport is Transport.TCP}
+
+
+def _end(row: Row) -> tuple[Transport, Endpoint]:
+    transport, destination = row.destination.split()
+    return Transport(transport), Endpoint.parse(destination)
+
+
+def _ends(packet: Packet) -> set[tuple[Transport, Endpoint]]:
+    return {(packet.transport, packet.source), (packet.transport, packet.destination)}
 
 
 def _routed(talks: list[Conversation]) -> list[Conversation]:

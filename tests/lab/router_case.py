@@ -32,6 +32,8 @@ class RouterCase(LabCase):
     """A policy's text; None: the default policy."""
     MORE: ClassVar[str] = ""
     """More of gateway.yaml."""
+    EDITS: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """What stands once in gateway.yaml, and what shall stand there instead."""
     ANSWERS: ClassVar[Answers | None] = None
     """What the internet says; None: an echo."""
 
@@ -53,6 +55,8 @@ class RouterCase(LabCase):
             policy.write_text(self.POLICY)
         self.policy = policy or folder / "policy.yaml"
         self.deployment = Deployment(self.lab, folder, policy, router=self.MORE)
+        for old, new in self.EDITS:
+            self.deployment.edit(old, new)
         self.uplink = self.wire(Space.GATEWAY, "uplink")
         self.begin()
 
@@ -63,6 +67,11 @@ class RouterCase(LabCase):
     def begin(self) -> None:
         """Start exit and gateway."""
         self.deployment.start()
+
+    def begin_alone(self) -> None:
+        """Start the gateway without its exit, which is seconds sooner."""
+        self.deployment.gateway = self.deployment.spawn_gateway()
+        self.deployment.gateway.wait_for("router mode: ready")
 
     def client(self, to: str, kind: int = socket.SOCK_DGRAM, *, port: int = 0) -> socket.socket:
         """Give a client's socket of the family of an endpoint, bound."""
