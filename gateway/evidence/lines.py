@@ -59,9 +59,11 @@ class Lines:
         transport, client, destination = facts.key
         name = self._clients[client.address]
         host, to = self._destinations.spelled(facts)
+        # Brackets are for the port's sake, as in FlowKey's text.
+        to_whom = f"{host}:{destination.port}" if transport.has_ports else host.strip("[]")
         return (
             f'{{"time":"{self._time()}","client":"{name}",'
-            f'"flow":"{transport} {name} > {host}:{destination.port}",'
+            f'"flow":"{transport} {name} > {to_whom}",'
             f'"facts":{{{self._content(facts.content, payload)},"names":{self._names(facts.names)},'
             f'"to":{to}}},'
             f'"verdict":{self._verdicts[judged.verdict]},{self._revisions}}}\n'
@@ -69,7 +71,8 @@ class Lines:
 
     def not_carried(self, key: FlowKey, verdict: Verdict, reason: str) -> str:
         """Spell that a verdict could not be carried out."""
-        head = self._head(key.client, f"{key.transport} ", str(key.destination))
+        destination = str(key.destination) if key.transport.has_ports else key.destination.host
+        head = self._head(key.client, f"{key.transport} ", destination)
         not_carried = to_json(reason)
         return f'{head},"verdict":{self._verdicts[verdict]},"not_carried":{not_carried}}}\n'
 

@@ -13,11 +13,8 @@ from gateway.model import Protocol as Spoken
 from gateway.policy import Considered, Policy
 from gateway.wire import recognise
 
-
-APART = Place(
-    values={}, doubts=("it spells other addresses, which do not lie where it lies itself",)
-)
-"""The place of an address of which the atlas knows only, together, where it and others lie."""
+APART = Place({}, doubts=("its own place is not told apart from those that it spells",))
+"""The place of an address of which the atlas knows only what it says of several together."""
 
 
 class Survey(Protocol):

@@ -5,6 +5,7 @@ One hook holds all of it, so that a packet of a known flow crosses no other."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -148,7 +149,10 @@ class Denial:
     def name(self) -> str:
         """The set's: other ranges are another set, so that the next epoch's can be loaded beside
         the one in use."""
-        return f"{self.chain}{self.family}_{hash(self.ranges) & 0xFFFFFFFF:08x}"
+        octets = b"".join(
+            first.to_bytes(16, "big") + last.to_bytes(16, "big") for first, last in self.ranges
+        )
+        return f"{self.chain}{self.family}_{hashlib.sha256(octets).hexdigest()[:12]}"
 
 
 def _handshake(router: Router) -> Iterator[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gateway.errors import CarryError, DataError
 from gateway.kernel import asking, compat, readback, ruleset, table
 from gateway.kernel.command import run
-from gateway.kernel.router import Router
+from gateway.kernel.router import Queues, Router
 from gateway.kernel.table import Table
 
 _STATE = re.compile(rb"epoch=(\d+) digest=([0-9a-f]+) policy=([0-9a-f]*)")
@@ -41,7 +41,8 @@ class Nft:
 
     def __init__(self, name: str = "gateway") -> None:
         self._name = name
-        self._applied: tuple[Table, str] | None = None
+        self._applied: tuple[Prepared, str] | None = None
+        """What is in force, and the kernel's rules as they were then."""
 
     def apply(self, router: Router) -> bool:
         """Make the kernel's table the desired one; False if there was nothing to do.
@@ -68,11 +69,13 @@ class Nft:
             # Whether a table of the name is somebody else's must be known before it is replaced.
             self.installed()
             return Prepared(desired, router, None)
-        there = self._applied[0]
-        change = table.difference(there, desired)
+        there, change = self._applied[0], None
+        # A rule that netlink has put in is no text: other queues need another table.
+        if _way(there.router) == _way(router):
+            change = table.difference(there.table, desired)
         if change is not None and self.is_untouched():
             self.tidy()
-            if loading := table.loading(there, desired):
+            if loading := table.loading(there.table, desired):
                 run("nft", "-f", "-", text=loading)
         return Prepared(desired, router, change)
 
@@ -91,7 +94,7 @@ class Nft:
             return False
         else:
             run("nft", "-f", "-", text=change)
-        self._applied = prepared.table, readback.fingerprint(self._name)
+        self._applied = prepared, readback.fingerprint(self._name)
         return True
 
     def _install(self, prepared: Prepared) -> None:
@@ -117,7 +120,7 @@ class Nft:
         """
         if self._applied is None:
             return
-        wanted = {one.name for one in self._applied[0].sets}
+        wanted = {one.name for one in self._applied[0].table.sets}
         left = [name for name in readback.sets(self._name) if name not in wanted]
         if left:
             run("nft", "-f", "-", text=table.unloading(self._name, left))
@@ -164,6 +167,10 @@ class Nft:
             return False
         run("nft", "-f", "-", text=table.removal(self._name))
         return True
+
+
+def _way(router: Router) -> tuple[Queues, bool]:
+    return router.queues, router.has_nft_queue
 
 
 def has_queue() -> bool:

@@ -29,7 +29,8 @@ _DUMP = 0x300
 _DONE = 3
 # NFNL_SUBSYS_NFTABLES; enum nf_tables_msg_types.
 _GET_TABLE, _GET_CHAIN, _GET_RULE = 10 << 8 | 1, 10 << 8 | 4, 10 << 8 | 7
-_GET_SET = 10 << 8 | 10
+_GET_SET, _GET_GENERATION = 10 << 8 | 10, 10 << 8 | 16
+_GENERATION_ID = 1
 # enum nft_table_attributes, nft_chain_attributes, nft_rule_attributes, nft_expr_attributes.
 _TABLE_NAME = 1
 _SET_TABLE, _SET_NAME, _SET_FLAGS = 1, 2, 3
@@ -37,6 +38,17 @@ _ANONYMOUS = 1
 _CHAIN_TABLE, _CHAIN_SAID = 1, (3, 4, 5, 7)  # name, hook, policy, type
 _RULE_TABLE, _RULE_CHAIN, _RULE_EXPRESSIONS, _RULE_USERDATA = 1, 2, 4, 7
 _EXPRESSION_NAME, _EXPRESSION_DATA = 1, 2
+
+
+def generation() -> int:
+    """Give the number of netfilter's rules: it grows with every change, whoever makes it.
+
+    Raises:  CarryError: the kernel does not say.
+    """
+    for said in _ask(_GET_GENERATION, ACK, b""):
+        if number := said.get(_GENERATION_ID):
+            return int.from_bytes(number, "big")
+    raise CarryError("nftables", "the kernel does not say which rules it has")
 
 
 def has_table(name: str) -> bool:

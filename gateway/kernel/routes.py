@@ -33,25 +33,17 @@ class Way:
 
     target: int
     interface: str
-    """Their way out; "lo": they are delivered here (TPROXY)."""
+    """Their way out."""
 
     @property
     def table(self) -> int:
         """The routing table."""
         return FIRST_TABLE + self.target
 
-    @property
-    def is_local(self) -> bool:
-        """Are they for a local socket?"""
-        return self.interface == "lo"
-
 
 def desired(router: Router) -> tuple[Way, ...]:
     """Give the ways that a desired state needs."""
-    ways = [Way(one.target, one.interface) for one in router.exits]
-    if router.proxy is not None:
-        ways.append(Way(router.proxy.target, "lo"))
-    return tuple(ways)
+    return tuple(Way(one.target, one.interface) for one in router.exits)
 
 
 def apply(ways: Iterable[Way]) -> None:
@@ -107,12 +99,9 @@ def _lay(ipr: Any, family: int, way: Way) -> None:
     if not found:
         raise CarryError(way.interface, "there is no such interface")
     common = {"family": family, "table": way.table, "proto": _PROTOCOL, "dst": "default"}
-    if way.is_local:
-        ipr.route("replace", **common, oif=found[0], type="local", scope=254)
-    else:
-        # The last resort first: at no moment does a packet find the table empty and go on to main.
-        ipr.route("replace", **common, type="unreachable", priority=_LAST_METRIC)
-        ipr.route("replace", **common, oif=found[0], priority=1)
+    # The last resort first: at no moment does a packet find the table empty and go on to main.
+    ipr.route("replace", **common, type="unreachable", priority=_LAST_METRIC)
+    ipr.route("replace", **common, oif=found[0], priority=1)
     there = _ruled(ipr, family)
     for bound in _bounds(way):
         if (way.table, bound) not in there:
@@ -129,7 +118,7 @@ def _remove(ipr: Any, family: int, table: int) -> None:
 def _bounds(way: Way) -> tuple[str, ...]:
     """Give what leads to a way's table: the mark (""), and for sockets of our own that are bound to
     its interface, which bear none, that interface."""
-    return ("",) if way.is_local else ("", way.interface)
+    return "", way.interface
 
 
 def _rule(family: int, table: int, bound: str) -> dict[str, object]:

@@ -45,6 +45,13 @@ class Policy:
     cases: tuple[Case, ...]
     warnings: tuple[Problem, ...]
     _by_place: dict[Place, dict[str, Truth]] = field(default_factory=dict, compare=False)
+    _listing: tuple[Jurisdiction, ...] = field(init=False, compare=False)
+    """The jurisdictions that look at an address, not only at its place."""
+
+    def __post_init__(self) -> None:
+        """Find what every decision asks for."""
+        listing = (one for one in self.jurisdictions.values() if one.networks or one.exceptions)
+        object.__setattr__(self, "_listing", tuple(listing))
 
     def at_epoch(self, epoch: int) -> Policy:
         """Give the same policy, whose verdicts carry an epoch."""
@@ -153,13 +160,9 @@ class Policy:
                 name: one.holds_by_evidence(place) for name, one in self.jurisdictions.items()
             }
             self._by_place[place] = truths
-        listed = {
-            name: one.holds(address, place)
-            for name, one in self.jurisdictions.items()
-            if one.networks or one.exceptions
-        }
-        members = {**truths, **listed} if listed else truths
-        return subject_of(facts, address, place, members, self.jurisdictions)
+        if self._listing:
+            truths = truths | {one.name: one.holds(address, place) for one in self._listing}
+        return subject_of(facts, address, place, truths, self.jurisdictions)
 
 
 def _outcome(verdict: Verdict) -> tuple[Action, str | None]:

@@ -147,9 +147,9 @@ class Rule:
         words = self.condition.why(one)
         if self.expired:
             words += f"; expired on {self.expires}"
-        if self.asks_names or one.named:
-            if self.holds(subject) is not self.condition.test(one):
-                words += "; a name counts for blocking only"
+        names_matter = self.asks_names or one.named
+        if names_matter and self.holds(subject) is not self.condition.test(one):
+            words += "; a name counts for blocking only"
         return words
 
 

@@ -25,8 +25,10 @@ from gateway.routing.workers import Now, Workers
 
 _log = Logger(namespace="gateway.routing")
 
-# Other software may flush all of netfilter, or an exit's interface may come and go.
+# An exit's interface may come and go.
 _MEND_S = 5.0
+# Other software may flush all of netfilter: so long at most is it not noticed.
+_WATCH_S = 0.05
 
 
 class RouterMode:
@@ -43,8 +45,7 @@ class RouterMode:
         self._rules = Rules(config, targets)
         self._tcp = TransparentTcpListener(wiring)
         self._judging = Judging(reactor, core, wiring, targets)
-        self._mending = LoopingCall(self._mend)
-        self._mending.clock = reactor
+        self._calls = [LoopingCall(self._mend), LoopingCall(self._watch)]
         self._trouble = ""
         self._turn = DeferredLock()
         """One thread at a time works on the kernel's rules."""
@@ -66,7 +67,9 @@ class RouterMode:
             self.stop()
             says = f"router mode: {error}"
             raise InputError([self._config.problem("listeners", says=says)]) from error
-        self._mending.start(_MEND_S, now=False)
+        for call, interval_s in zip(self._calls, (_MEND_S, _WATCH_S), strict=True):
+            call.clock = self._reactor
+            call.start(interval_s, now=False)
         where = ", ".join(router.clients)
         _log.info("router mode: ready for clients behind {where}", where=where)
 
@@ -113,8 +116,9 @@ class RouterMode:
     def stop(self) -> Deferred[object]:
         """Stop judging and close every flow that Python carries.  The rules stay: flows that were
         let go go on, and no new one does; `gateway unlock` removes them."""
-        if self._mending.running:
-            self._mending.stop()
+        for call in self._calls:
+            if call.running:
+                call.stop()
         closing: list[Deferred[Any]] = [
             self._tcp.stop(),
             self._judging.stop(),
@@ -131,9 +135,16 @@ class RouterMode:
         """What was judged and carried so far, by name."""
         return {**self._judging.counters, **{f"tcp: {k}": v for k, v in self._tcp.counters.items()}}
 
+    def _watch(self) -> Deferred[None] | None:
+        try:
+            return self._mend() if self._rules.is_disturbed() else None
+        except GatewayError as error:
+            self._say(str(error))
+            return None
+
     def _mend(self) -> Deferred[None] | None:
         """Put up again what somebody else took down; not while an epoch changes."""
-        if self._core.is_changing:
+        if self._core.is_changing or self._turn.locked:
             return None
         mended = self._in_thread(self._rules.mend)
         return mended.addCallbacks(self._mended, self._not_mended)
@@ -144,7 +155,9 @@ class RouterMode:
             _log.error("somebody else changed the rules in the kernel: they were put up again")
 
     def _not_mended(self, why: Failure) -> None:
-        reason = why.getErrorMessage()
+        self._say(why.getErrorMessage())
+
+    def _say(self, reason: str) -> None:
         if reason != self._trouble:
             _log.error("the rules or routes cannot be put up again: {reason}", reason=reason)
         self._trouble = reason

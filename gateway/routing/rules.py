@@ -11,7 +11,7 @@ from gateway.config import Config
 from gateway.errors import GatewayError
 from gateway.flow.denied import denied
 from gateway.flow.epoch import Epoch
-from gateway.kernel import conntrack, guard, nft, routes
+from gateway.kernel import conntrack, guard, nft, readback, routes
 from gateway.kernel.host import missing
 from gateway.kernel.lock import Lock
 from gateway.kernel.marks import next_epoch
@@ -41,6 +41,7 @@ class Rules:
         self._lock = Lock("gateway")
         self._nft = nft.Nft()
         self._router: Router | None = None
+        self._seen = 0
         self.state = ""
         """Of what is in force: sixteen hexadecimal digits, of policy and data, and of targets."""
 
@@ -62,9 +63,10 @@ class Rules:
         self.state = state_of(epoch, self._targets)
         number = self._first_number()
         self._router = self._routed(epoch, number, port)
-        guard.apply(self._router.clients)
+        self._fence()
         self._nft.apply(self._router)
         routes.apply(routes.desired(self._router))
+        self._seen = readback.generation()
 
     def _first_number(self) -> int:
         """Give the first epoch's number.  Flows that the same policy, over the same data, let go to
@@ -110,18 +112,32 @@ class Rules:
         """Remove what the epoch before left in the kernel; it belongs in a thread."""
         self._nft.tidy()
 
-    def mend(self) -> bool:
-        """Look whether everything still stands, and put it up again where it does not.
+    def is_disturbed(self) -> bool:
+        """Say whether anybody has changed netfilter's rules since this was asked last, ours or
+        others; it takes microseconds.
 
-        Returns: whether anything was missing.
+        Raises:  CarryError: the kernel does not say.
+        """
+        seen, self._seen = self._seen, readback.generation()
+        return seen != self._seen
+
+    def mend(self) -> bool:
+        """Look whether everything still stands, and put it up again where it does not; in a thread.
+
+        Returns: whether rules were missing.
         Raises:  CarryError: the kernel refuses.
         """
         is_whole = self._nft.is_untouched()
         if not is_whole:
+            if self._nft.installed() is None:
+                self._nft.lock(self.router.clients)  # at once; all the ranges take seconds
             self._nft.apply(self.router)
-        guard.apply(self.router.clients)
+        self._fence()
         routes.apply(routes.desired(self.router))
         return not is_whole
+
+    def _fence(self) -> None:
+        guard.apply(self.router.clients if self._config.router.fence else ())
 
     def release(self) -> None:
         """Let another gateway keep the table; it stays as it is."""

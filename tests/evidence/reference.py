@@ -32,7 +32,7 @@ class PlainRecords:
                 octets = payload[found.offset : found.offset + found.length]
                 described["digest"] = self.digest(octets, b"identifier", 8)
         return {
-            **self.head(key.client, f"{key.transport} ", str(key.destination)),
+            **self.head(key.client, f"{key.transport} ", _destination(key)),
             "facts": account,
             "verdict": verdict_account(judged.verdict),
             "policy": epoch.policy.revision,
@@ -42,7 +42,7 @@ class PlainRecords:
     def not_carried(self, key: FlowKey, verdict: Verdict, reason: str) -> Account:
         """Give the record of a verdict that could not be carried out."""
         return {
-            **self.head(key.client, f"{key.transport} ", str(key.destination)),
+            **self.head(key.client, f"{key.transport} ", _destination(key)),
             "verdict": verdict_account(verdict),
             "not_carried": reason,
         }
@@ -72,6 +72,11 @@ class PlainRecords:
     def digest(self, octets: bytes, person: bytes, size: int) -> str:
         """Give a keyed digest."""
         return hashlib.blake2b(octets, key=self.key, person=person, digest_size=size).hexdigest()
+
+
+def _destination(key: FlowKey) -> str:
+    """Give a flow's destination as its text has it: with its port, if there are any."""
+    return str(key).rpartition(" > ")[2]
 
 
 def line(record: Account) -> str:

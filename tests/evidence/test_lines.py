@@ -78,7 +78,8 @@ EPOCHS = (BY_PLACE, BY_LIST, EXCEPTING, SHADOW, REAL, OVERRIDDEN)
 def key(text: str) -> FlowKey:
     """Read a flow of one client's."""
     transport, _, destination = text.partition(" ")
-    return FlowKey.parse(f"{transport} 10.1.0.2:5000 > {destination}")
+    client = "10.1.0.2:5000" if Transport(transport).has_ports else "10.1.0.2"
+    return FlowKey.parse(f"{transport} {client} > {destination}")
 
 
 class Both:
@@ -120,6 +121,9 @@ class Both:
         "6to4": ("udp [2002:7696:9426::1]:443", STUN, ()),
         "NAT64": ("udp [64:ff9b::c000:201]:443", STUN, ()),
         "Teredo": ("udp [2001:0:c000:201::3fff:fdfe]:443", STUN, ()),
+        "ICMP": ("icmp 118.190.148.38", b"", ()),
+        "ICMPv6": ("icmp 2600:1f18::1", b"", ()),
+        "a fragment": ("other 50.17.126.121", b"", ()),
         "ISATAP": ("udp [2600:1f18::5efe:192.0.2.1]:443", STUN, ()),
     },
 )
@@ -191,14 +195,22 @@ ADDRESSES = st.one_of(
     st.integers(0, 255).map(lambda octet: bytes([192, 0, 2, octet])),
 )
 ENDPOINTS = st.builds(Endpoint, ADDRESSES, st.integers(0, 65535))
+PLACES = st.sampled_from([AMERICA, CHINA, HONG_KONG, NOBODY, Place({}, (64496,), ('"doubt"', "é"))])
+FURTHER = st.lists(st.tuples(ADDRESSES, PLACES), max_size=2)
 FACTS = st.builds(
-    Facts,
+    lambda key, place, content, names, further: Facts(
+        key,
+        place,
+        content,
+        names,
+        tuple(address for address, _ in further),
+        tuple(place for _, place in further),
+    ),
     st.builds(FlowKey, st.sampled_from(Transport), ENDPOINTS, ENDPOINTS),
-    st.sampled_from([AMERICA, CHINA, HONG_KONG, NOBODY, Place({}, (64496,), ('"doubt"', "é"))]),
+    PLACES,
     CONTENTS,
     st.lists(WORDS, max_size=2).map(tuple),
-    st.lists(ADDRESSES, max_size=2).map(tuple),
-    st.lists(st.sampled_from([AMERICA, CHINA, NOBODY]), max_size=1).map(tuple),
+    FURTHER,
 )
 PLAIN_VERDICTS = st.builds(
     Verdict,

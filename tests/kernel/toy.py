@@ -38,13 +38,15 @@ class Gate:
         self.verdicts = {1: ALLOW, 2: RELAYED, 3: BLOCK, 4: UNSETTLED, 5: ALLOW, 6: WRAP,
                          7: BY_EXIT, 8: REFUSE}  # fmt: skip
         """All else is blocked."""
+        self._said: dict[FlowKey, Verdict] = {}
+        """By what streams said first."""
 
     def judge(self, key: FlowKey, payload: bytes | None, names: tuple[str, ...] = ()) -> Verdict:
         """Gate API."""
         verdict = self.verdicts.get(key.destination.address[-1], BLOCK)
         if verdict is UNSETTLED and payload is not None:
-            return ALLOW if payload.startswith(b"good") else BLOCK
-        return verdict
+            self._said[key] = ALLOW if payload.startswith(b"good") else BLOCK
+        return self._said.get(key, verdict)
 
     def wants_more(self, first: bytes) -> bool:
         """Gate API."""
@@ -52,6 +54,7 @@ class Gate:
 
     def begins(self, key: FlowKey) -> None:
         """Gate API."""
+        self._said.pop(key, None)
 
 
 class Toy:

@@ -9,7 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.model import Action, Axis, Facts, Mode, Place, Protocol, Traffic
+from gateway.model import (
+    Action,
+    Axis,
+    Content,
+    Facts,
+    FlowKey,
+    Mode,
+    Place,
+    Protocol,
+    Traffic,
+    pack,
+)
 from tests.support.facts import AMERICA, CHINA, HONG_KONG, NOBODY, TODAY, USER, facts, policy
 from tests.support.rows import rows
 
@@ -267,30 +278,128 @@ class NameTests(SynchronousTestCase):
 TCP = "tcp 10.1.0.2:5000 > 192.0.2.1:443"
 
 
+def reaching(
+    place: Place, *further: tuple[str, Place], content: Content | None = None, host: str = "9.9.9.9"
+) -> Facts:
+    """Make a flow with the addresses that are judged with its destination, each with its place."""
+    key = FlowKey.parse(f"udp 10.1.0.2:5000 > {host}:3478")
+    seen = content or Content(Protocol.STUN, "Send indication", Traffic.MEDIA, ())
+    addresses, places = (pack(one) for one, _ in further), (one for _, one in further)
+    return Facts(key, place, seen, (), tuple(addresses), tuple(places))
+
+
+IN_CHINA, IN_AMERICA = ("1.2.3.4", CHINA), ("5.6.7.8", AMERICA)
+LISTED, EXCEPTED = ("192.0.2.1", NOBODY), ("192.0.2.9", AMERICA)
+PEERS = [IN_CHINA, IN_AMERICA, LISTED, EXCEPTED, ("6.6.6.6", NOBODY), ("7.7.7.7", HONG_KONG)]
+CONDITIONS = [
+    "{to: us}",
+    "{to: {not: us}}",
+    "{to: china}",
+    "{to: [china, us]}",
+    "{to: listed}",
+    "{to: {not: agreed}}",
+    "{to: hosted}",
+    "{asn: 16509}",
+    "{asn: {not: 37963}}",
+    "{to: us, traffic: media}",
+    "{any: [{to: us}, {to: listed}]}",
+    "{not: {all: [{to: us}, {traffic: media}]}}",
+]
+
+
+@rows(
+    peers={
+        "a Chinese destination asked for an American peer": (reaching(CHINA, IN_AMERICA), False),
+        "an American relay asked for a Chinese peer": (reaching(AMERICA, IN_CHINA), False),
+        "one of several": (reaching(AMERICA, IN_AMERICA, IN_CHINA, IN_AMERICA), False),
+        "nobody knows whose": (reaching(AMERICA, ("1.2.3.4", NOBODY)), False),
+        "an American relay asked for an American peer": (reaching(AMERICA, IN_AMERICA), True),
+        "an American relay asked for nobody": (reaching(AMERICA), True),
+    },
+    lists={
+        "a listed destination asked for an unlisted peer": ("192.0.2.1", "6.6.6.6", False),
+        "an unlisted destination asked for a listed peer": ("6.6.6.6", "192.0.2.1", False),
+        "a listed destination asked for an excepted peer": ("192.0.2.1", "192.0.2.9", False),
+        "both listed": ("192.0.2.1", "192.0.2.2", True),
+    },
+)
 class FurtherTests(SynchronousTestCase):
-    """What a payload asks its destination to reach is judged with the destination."""
+    """What a payload asks its destination to reach, and what an address spells, is judged as the
+    destination is: each alone."""
+
+    def check_peers(self, asked: Facts, may_go: bool) -> None:
+        """An allow needs every address on its list, and a block against a list needs one off it."""
+        allow = policy(ONE_RULE.replace("default: allow", "") % ("{to: us}", "allow"))
+        block = policy(ONE_RULE % ("{to: {not: us}}", "block"))
+        relayed = policy(ONE_RULE.replace("default: allow", "") % ("{to: us}", "{wrap: nearest}"))
+        self.assertIs(allow.judge(asked).action, Action.ALLOW if may_go else Action.BLOCK)
+        self.assertIs(block.judge(asked).action, Action.ALLOW if may_go else Action.BLOCK)
+        self.assertIs(relayed.judge(asked).action, Action.WRAP if may_go else Action.BLOCK)
+
+    def check_lists(self, host: str, peer: str, may_go: bool) -> None:
+        """Networks that a policy lists are looked at for each address too."""
+        compiled = policy(ONE_RULE.replace("default: allow", "") % ("{to: listed}", "allow"))
+        asked = reaching(AMERICA, (peer, AMERICA), host=host)
+        self.assertIs(compiled.judge(asked).action, Action.ALLOW if may_go else Action.BLOCK)
 
     def test_peer_in_china(self) -> None:
-        """A relay in the United States that is asked to reach China is China."""
-        relay = facts(AMERICA, Traffic.PING, protocol=Protocol.STUN)
-        asked = dataclasses.replace(relay, further=(b"\x01\x02\x03\x04",), further_places=(CHINA,))
-        verdict, considered = policy(PROMISE).explain(asked)
-        self.assertEqual(verdict.rule, "never-ping")
-        self.assertIn("asked to reach: location CN", considered[0].why)
+        """A relay in the United States that is asked to reach China is China, and who asks why is
+        told for which address."""
+        verdict, considered = policy(PROMISE).explain(reaching(AMERICA, IN_AMERICA, IN_CHINA))
+        self.assertEqual(verdict.rule, "media")
+        self.assertEqual(
+            considered[0].why, "traffic media; china: location US; registration US; operator US"
+        )
 
     def test_unknown_peer(self) -> None:
-        """One that is asked to reach nobody knows where may be China."""
-        relay = facts(AMERICA, Traffic.OTHER, protocol=Protocol.HTTP)
-        asked = dataclasses.replace(relay, further=(b"\x01\x02\x03\x04",), further_places=(NOBODY,))
-        self.assertEqual(policy(PROMISE).judge(asked).rule, "default")
+        """One that is asked to reach nobody knows where may be China; the log does not tell where
+        that is, which can be another client."""
+        ping = Content(Protocol.STUN, "", Traffic.PING, ())
+        asked = reaching(AMERICA, ("6.6.6.6", NOBODY), content=ping)
+        verdict, considered = policy(PROMISE).explain(asked)
+        self.assertEqual(verdict.rule, "never-ping")
+        self.assertTrue(considered[0].why.startswith("6.6.6.6: traffic ping; china: "))
+        self.assertIn("(undetermined: an address judged with it: traffic ping;", verdict.reason)
+        self.assertNotIn("6.6.6.6", verdict.reason)
 
-    def test_peer_elsewhere(self) -> None:
-        """One that is asked to reach another American place goes."""
-        relay = facts(AMERICA, Traffic.OTHER, protocol=Protocol.HTTP)
-        asked = dataclasses.replace(
-            relay, further=(b"\x01\x02\x03\x04",), further_places=(AMERICA,)
-        )
-        self.assertEqual(policy(PROMISE).judge(asked).rule, "rest")
+    def test_peer_by_a_name(self) -> None:
+        """A name that stands for China keeps a flow to American addresses from being allowed, and
+        the first of them is said."""
+        named = dataclasses.replace(reaching(AMERICA, IN_AMERICA), names=("ap.example.cn",))
+        _, considered = policy(PROMISE).explain(named)
+        self.assertEqual(considered[1].result, True)
+        self.assertEqual(considered[1].why, "traffic media; china: a name in *.example.cn")
+
+    def test_jurisdictions(self) -> None:
+        """A flow belongs where any of its addresses does."""
+        found = policy(PROMISE).jurisdictions_of(reaching(AMERICA, IN_CHINA, LISTED))
+        self.assertEqual(found.members, {"china", "agreed-us", "listed", "hosted"})
+        found = policy(PROMISE).jurisdictions_of(reaching(AMERICA, ("6.6.6.6", NOBODY)))
+        self.assertEqual(found.undetermined, {"china", "hosted"})
+
+    @settings(deadline=None, max_examples=200)
+    @given(
+        st.sampled_from(CONDITIONS),
+        st.sampled_from(["block", "allow", "{wrap: nearest}"]),
+        st.lists(st.sampled_from(PEERS), min_size=1, max_size=4, unique=True),
+        st.sampled_from(((), ("a.example.cn",), ("a.example.us",))),
+    )
+    def test_each_alone(
+        self, when: str, action: str, addresses: list[tuple[str, Place]], names: tuple[str, ...]
+    ) -> None:
+        """A block matches if it does for any address alone, all else if it does for every one."""
+        compiled = policy(ONE_RULE % (when, action))
+        (host, place), *further = addresses
+        together = reaching(place, *further, host=host)
+        alone = [reaching(place, host=host) for host, place in addresses]
+        together, *alone = (dataclasses.replace(one, names=names) for one in (together, *alone))
+        rules = [compiled.judge(one).rule for one in alone]
+        expected = (any if action == "block" else all)(rule == "r" for rule in rules)
+        verdict, considered = compiled.explain(together)
+        self.assertEqual(verdict.rule, "r" if expected else "default")
+        results = {str(compiled.explain(one)[1][0].result) for one in alone}
+        self.assertIn(str(considered[0].result), results)
+        self.assertTrue(considered[0].why)
 
 
 class SettledTests(SynchronousTestCase):
@@ -319,11 +428,28 @@ class SettledTests(SynchronousTestCase):
         self.assertEqual(self.settled(text, NOBODY), ("block", True))
 
     def test_by_address_alone(self) -> None:
-        """A policy that asks for addresses only settles at once."""
+        """A policy that asks for addresses only settles at once, an allow-list too: what the stream
+        may ask its destination for is not waited for."""
         text = ONE_RULE % ("{to: china}", "block")
         self.assertEqual(self.settled(text, AMERICA), ("allow", False))  # a name could block
         text = text.replace(', names: ["*.example.cn"]', "")
         self.assertEqual(self.settled(text, AMERICA), ("allow", True))
+        self.assertEqual(self.settled(text, CHINA), ("block", True))
+        allow_list = ONE_RULE.replace("default: allow", "") % ("{to: hosted}", "allow")
+        self.assertEqual(self.settled(allow_list, CHINA), ("allow", True))
+        self.assertEqual(self.settled(allow_list, AMERICA), ("block", True))
+
+    def test_off_the_list(self) -> None:
+        """Off an allow-list a block is settled, though a name could speak for belonging."""
+        allow_list = ONE_RULE.replace("default: allow", "") % ("{to: us}", "allow")
+        self.assertEqual(self.settled(allow_list, CHINA), ("block", True))
+        self.assertEqual(self.settled(allow_list, AMERICA), ("allow", True))
+
+    def test_list_that_asks_for_content(self) -> None:
+        """An allow-list that asks for anything of the content waits for it."""
+        text = ONE_RULE.replace("default: allow", "")
+        text %= "{to: us, protocol: {not: unknown}}", "allow"
+        self.assertEqual(self.settled(text, AMERICA), ("block", False))
         self.assertEqual(self.settled(text, CHINA), ("block", True))
 
     def test_seen(self) -> None:

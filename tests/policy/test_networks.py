@@ -21,7 +21,7 @@ NETWORKS = st.one_of(
     st.tuples(st.integers(0, 2**128 - 1), st.integers(0, 128)).map(
         lambda pair: (
             ipaddress.ip_network((pair[0], pair[1]), strict=False)
-            if pair[0] > 2**32
+            if pair[0] > 2**48  # not IPv4-mapped
             else ipaddress.ip_network("2001:db8::/32")
         )
     ),
