@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -146,13 +147,12 @@ def _when(draw: st.DrawFn, blocks: bool, positive: bool = True, depth: int = 2) 
     return section
 
 
+_ACTIONS = ("block", "block", "block", {"block": "refuse"}, "allow", {"wrap": "nearest"})
+
+
 @st.composite
-def _rule(draw: st.DrawFn, at: int) -> dict[str, Any]:
-    action = draw(
-        st.sampled_from(
-            ("block", "block", "block", {"block": "refuse"}, "allow", {"wrap": "nearest"})
-        )
-    )
+def _rule(draw: st.DrawFn, at: int, actions: Sequence[Any] = _ACTIONS) -> dict[str, Any]:
+    action = draw(st.sampled_from(actions))
     blocks = action == "block" or action == {"block": "refuse"}
     rule = {"id": f"r{at}", "when": draw(_when(blocks)), "action": action}
     match draw(st.integers(0, 9)):
@@ -175,5 +175,24 @@ def policies(draw: st.DrawFn) -> str:
             "mode": "shadow" if draw(st.integers(0, 19)) == 0 else "enforce",
             "jurisdictions": {"a": draw(_jurisdiction()), "b": draw(_jurisdiction())},
             "rules": [draw(_rule(at)) for at in range(draw(st.integers(0, 4)))],
+        }
+    )
+
+
+@st.composite
+def allow_lists(draw: st.DrawFn) -> str:
+    """Give a policy that blocks, in one way, all but what is on its lists."""
+    block = draw(st.sampled_from(("block", {"block": "refuse"})))
+    actions = ("allow", "allow", {"wrap": "nearest"}, block)
+    rules = [draw(_rule(at, actions)) for at in range(draw(st.integers(1, 4)))]
+    for rule in rules:
+        if "to" not in rule["when"] and "not" not in rule["when"]:
+            rule["when"]["to"] = draw(st.sampled_from(("a", "b", {"not": "b"})))
+    return json.dumps(
+        {
+            "policy": "p",
+            "default": block,
+            "jurisdictions": {"a": draw(_jurisdiction()), "b": draw(_jurisdiction())},
+            "rules": rules,
         }
     )

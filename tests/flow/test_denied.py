@@ -27,7 +27,7 @@ from gateway.model import (
     Transport,
     pack,
 )
-from tests.flow.any_policies import HOSTS, atlases, policies
+from tests.flow.any_policies import HOSTS, allow_lists, atlases, policies
 from tests.flow.test_epoch import promise
 from tests.support import epochs
 from tests.support.bundled import ROOT
@@ -75,6 +75,15 @@ class SoundTests(SynchronousTestCase):
     @given(st.data(), policies(), st.integers(0, 2))
     def test_any_flow(self, data: st.DataObject, text: str, world: int) -> None:
         """A denied address is blocked, for good and as it is said, whatever goes there."""
+        self._try(data, text, world)
+
+    @settings(deadline=None, max_examples=200)
+    @given(st.data(), allow_lists(), st.integers(0, 2))
+    def test_off_the_list(self, data: st.DataObject, text: str, world: int) -> None:
+        """So is what is on no allow-list."""
+        self._try(data, text, world)
+
+    def _try(self, data: st.DataObject, text: str, world: int) -> None:
         epoch = Epoch.of(1, policy(text), atlases()[world])
         sides = [side for side in _sides(denied(epoch)) if side[2]]
         event(f"{len(sides)} of 4")
@@ -127,8 +136,21 @@ _CHINESE_V4, _AMERICAN_V4 = "198.51.100.7", "192.0.2.7"
         "what is announced by a network": ("block", "{asn: 37963}", "silent"),
         "what is in a network": ("block", "{to: listed}", "silent"),
         "any of two": ("block", "{any: [{traffic: ping}, {to: china}]}", "silent"),
-        "neither of two": ("block", "{not: {all: [{traffic: ping}, {to: us}]}}", ""),
-    }
+        "neither of two": ("block", "{not: {all: [{traffic: ping}, {to: us}]}}", "silent"),
+    },
+    allow_list={
+        "what is not on the list": ("{to: us}", "allow", True),
+        "nor wrapped there": ("{to: us}", "{wrap: nearest}", True),
+        "what is on it for some traffic only": ("{to: us, traffic: media}", "allow", True),
+        "what is on another": ("{any: [{to: us}, {to: china}]}", "allow", False),
+        "what is on it for some traffic": ("{any: [{to: us}, {traffic: media}]}", "allow", False),
+        "what is not kept off it": ("{to: {not: us}}", "allow", False),
+        "what its network keeps off": ("{asn: 16509}", "allow", True),
+        "a list of networks": ("{to: {not: listed}}", "allow", True),
+        "an exception that is over": ("{to: china}", "allow, expires: 2026-01-01", True),
+        "an allow that only watches": ("{to: china}", "allow, mode: shadow", False),
+        "one that only watches elsewhere": ("{to: us}", "allow, mode: shadow", True),
+    },
 )
 class CompleteTests(SynchronousTestCase):
     """What can be proven is denied."""
@@ -148,6 +170,32 @@ rules:
         found = denied(epochs.epoch(text))
         self.assertEqual(_side(found, _CHINESE_V4), side)
         self.assertEqual(_side(found, _AMERICAN_V4), "")
+
+    def check_allow_list(self, when: str, action: str, is_denied: bool) -> None:
+        """One rule, and the default blocks the rest: whether the Chinese address is denied."""
+        text = f"""
+policy: p
+jurisdictions:
+  {CHINA % ', names: ["*.example.cn"]'}
+  us: {{location: [US], names: ["*.example.us"]}}
+  listed: {{networks: [198.51.100.0/24]}}
+rules:
+- {{id: r, when: {when}, action: {action}}}
+"""
+        self.assertEqual(_side(denied(epochs.epoch(text)), _CHINESE_V4), "silent" * is_denied)
+
+    def test_spelled(self) -> None:
+        """Off an allow-list by its own address, what spells others is denied; else it is judged."""
+        text = """
+policy: p
+jurisdictions: { us: { networks: [3.0.0.0/8, "2401::/16"] } }
+rules:
+- { id: r, when: { to: us }, action: allow }
+"""
+        found = denied(Epoch.of(1, policy(text), atlases()[0]))
+        sides = {"3.2.3.4": "", "4.2.3.4": "silent", "2401::5efe:4.2.3.4": "", "2402::1": "silent"}
+        sides |= {"2402::5efe:3.2.3.4": "silent", "2002:302:304::1": "", "64:ff9b::4.2.3.4": ""}
+        self.assertEqual({host: _side(found, host) for host in sides}, sides)
 
     def test_default(self) -> None:
         """Where no rule allows anything, everything is denied: but not IPv4 as IPv6."""
@@ -174,8 +222,8 @@ rules:
         self.assertEqual(_side(denied(epochs.epoch(text)), _CHINESE_V4), "")
 
     def test_told_where_it_is_named(self) -> None:
-        """Where only a name makes an excepted address a member, some flows are refused: each is
-        judged."""
+        """Where only a name, or an address that is asked for, makes an excepted address a member,
+        some flows are refused: each is judged."""
         text = """
 policy: p
 jurisdictions: { %s }
@@ -183,13 +231,12 @@ rules:
 - { id: r, when: { to: china }, action: { block: refuse } }
 """
         excepted = ", except: {networks: [198.51.100.0/24]}"
-        for more, side in (("", "silent"), (', names: ["*.example.cn"]', "")):
-            found = denied(epochs.epoch(text % CHINA % (excepted + more)))
-            self.assertEqual(_side(found, _CHINESE_V4), side)
+        for more in ("", ', names: ["*.example.cn"]'):
+            epoch = epochs.epoch(text % CHINA % (excepted + more))
+            self.assertEqual(_side(denied(epoch), _CHINESE_V4), "")
 
     def test_told_where_sources_disagree(self) -> None:
-        """Where what an address spells makes sources disagree, some flows are refused: each is
-        judged."""
+        """Where what an address spells, or a payload asks for, is refused, each flow is judged."""
         text = """
 policy: p
 jurisdictions: { us: { location: [US], registration: [US], agreement: all } }
@@ -201,17 +248,18 @@ rules:
         targets = [epoch.judge(epoch.seen(FlowKey.parse(flow), None)).target for flow in flows]
         self.assertEqual(targets, [None, "refuse"])
         sides = [_side(denied(epoch), host) for host in ("2401::1", "2.2.3.4")]
-        self.assertEqual(sides, ["", "silent"])
+        self.assertEqual(sides, ["", ""])
 
     def test_told_where_announced(self) -> None:
-        """Where what an address spells is announced by the network asked for, each is judged."""
+        """Where what an address spells, or a payload asks for, is announced by a network that is
+        refused, each flow is judged."""
         text = """
 policy: p
 rules:
 - { id: r, when: { asn: 64497 }, action: { block: refuse } }
 """
         found = denied(Epoch.of(1, policy(text), atlases()[0]))
-        hosts = {"2.2.3.4": "silent", "3.2.3.4": "refused", "2401::1": "", "2402::1": "refused"}
+        hosts = {"2.2.3.4": "", "3.2.3.4": "refused", "2401::1": "", "2402::1": "refused"}
         self.assertEqual({host: _side(found, host) for host in hosts}, hosts)
 
     def test_exceptions(self) -> None:
@@ -249,8 +297,7 @@ rules:
         self.assertEqual(_side(with_database, "10.2.3.4"), "silent")  # private: nobody is asked
 
     def test_joined(self) -> None:
-        """What an unknown network's addresses may spell can tell that it is not the one asked for,
-        and then the network is judged."""
+        """What an unknown network's addresses spell tells nothing of that network: it is denied."""
         text = """
 policy: p
 jurisdictions: { hosted: { asns: [64497] } }
@@ -261,8 +308,8 @@ rules:
         epoch = Epoch.of(1, policy(text), atlases()[0])
         flows = ("icmp 10.1.0.2 > 2407::1", "icmp 10.1.0.2 > 2407::5efe:7.2.3.4")
         verdicts = [epoch.judge(epoch.seen(FlowKey.parse(flow), None)).action for flow in flows]
-        self.assertEqual(verdicts, [Action.BLOCK, Action.ALLOW])
-        self.assertEqual(_side(denied(epoch), "2407::1"), "")
+        self.assertEqual(verdicts, [Action.BLOCK, Action.BLOCK])
+        self.assertEqual(_side(denied(epoch), "2407::1"), "silent")
         self.assertEqual(_side(denied(epoch), "8.2.3.4"), "silent")  # its like in IPv4
 
 

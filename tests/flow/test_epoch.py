@@ -10,11 +10,13 @@ from gateway import policy
 from gateway.flow.cases import run_cases
 from gateway.flow.epoch import Epoch
 from gateway.flow.table import FlowLimits, FlowTable
-from gateway.model import UNKNOWN, FlowKey, Protocol
+from gateway.model import UNKNOWN, FlowKey, Protocol, pack
 from tests.support import epochs
 from tests.support.bundled import DAY, ROOT, atlas
 from tests.support.epochs import FakeObserver
+from tests.support.facts import policy as support_policy
 from tests.support.rows import rows
+from tests.wire.examples import peer, turn
 
 CHINA, AMERICA, PRIVATE = "118.190.148.38", "50.17.126.121", "10.9.9.9"
 
@@ -105,3 +107,108 @@ cases:
 """
         failures = [result.failure for result in run_cases(epochs.epoch(text))]
         self.assertEqual(failures, [None, None, None])
+
+
+ALLOW_LIST = """
+policy: p
+default: block
+jurisdictions: { us: { location: [US], registration: [US], operator: [US], agreement: all } }
+rules:
+- { id: us, when: { to: us }, action: allow }
+"""
+BLOCK_LIST = ALLOW_LIST.replace("default: block", "default: allow").replace(
+    "to: us }, action: allow", "to: { not: us } }, action: block"
+)
+TELECOM = "114.114.114.114"
+
+
+@cache
+def listing(text: str) -> Epoch:
+    """Put a policy into force over the bundled data."""
+    return Epoch.of(1, support_policy(text), atlas())
+
+
+def connect(host: str) -> bytes:
+    """Ask a proxy for an address (RFC 9110 section 9.3.6)."""
+    return f"CONNECT {host}:443 HTTP/1.1\r\n\r\n".encode()
+
+
+def indication(*hosts: str) -> bytes:
+    """Ask a TURN server to let peers send (RFC 8656 section 9.1)."""
+    return turn(8, b"".join(peer(pack(host)) for host in hosts))
+
+
+@rows(
+    asked={
+        "an American relay": (f"udp {AMERICA}:3478", indication(), True),
+        "an American relay, American peers": (
+            f"udp {AMERICA}:3478",
+            indication(AMERICA, "8.8.8.8"),
+            True,
+        ),
+        "an American relay, a Chinese peer": (
+            f"udp {AMERICA}:3478",
+            indication("8.8.8.8", TELECOM),
+            False,
+        ),
+        "a Chinese relay, an American peer": (f"udp {CHINA}:3478", indication("8.8.8.8"), False),
+        "an American relay, a Chinese peer as 6to4": (
+            f"udp {AMERICA}:3478",
+            indication("2002:7272:7272::1"),
+            False,
+        ),
+        "a private peer": (f"udp {AMERICA}:3478", indication(PRIVATE), False),
+        "an American proxy, an American target": (
+            f"tcp {AMERICA}:3128",
+            connect("8.8.8.8"),
+            True,
+        ),
+        "an American proxy, a Chinese target": (f"tcp {AMERICA}:3128", connect(TELECOM), False),
+        "a Chinese proxy, an American target": (f"tcp {CHINA}:3128", connect("8.8.8.8"), False),
+        "NAT64 of an American address": ("udp [64:ff9b::8.8.8.8]:3478", b"", True),
+        "NAT64 of a Chinese address": ("udp [64:ff9b::114.114.114.114]:3478", b"", False),
+        "6to4 of an American address": ("udp [2002:808:808::1]:3478", b"", True),
+        "Teredo, both the same": ("udp [2001:0:808:808::f7f7:f7f7]:3478", b"", True),
+        "Teredo, a Chinese server": ("udp [2001:0:7272:7272::f7f7:f7f7]:3478", b"", False),
+        "Teredo, a Chinese client": ("udp [2001:0:808:808::8d8d:8d8d]:3478", b"", False),
+        "ISATAP, an American address in a Chinese network": (
+            "udp [240e::5efe:808:808]:3478",
+            b"",
+            False,
+        ),
+        "ISATAP, a Chinese address in an American network": (
+            "udp [2600:1f18::5efe:7272:7272]:3478",
+            b"",
+            False,
+        ),
+    }
+)
+class FurtherTests(SynchronousTestCase):
+    """Addresses that a payload asks for, or a destination spells, are judged each alone."""
+
+    def check_asked(self, flow: str, payload: bytes, may_go: bool) -> None:
+        """By an allow-list, and by a block of all that is not on it."""
+        transport, _, destination = flow.partition(" ")
+        client = "[2001:db8::2]:5" if "[" in destination else "10.1.0.2:5"
+        key = FlowKey.parse(f"{transport} {client} > {destination}")
+        for text in (ALLOW_LIST, BLOCK_LIST):
+            epoch = listing(text)
+            verdict = epoch.judge(epoch.seen(key, payload))
+            self.assertEqual(verdict.action, "allow" if may_go else "block")
+
+    def test_why(self) -> None:
+        """Who asks why is told which address decided."""
+        epoch = listing(BLOCK_LIST)
+        key = FlowKey.parse(f"udp 10.1.0.2:5 > {AMERICA}:3478")
+        _, considered = epoch.explain(epoch.seen(key, indication("8.8.8.8", TELECOM)))
+        self.assertTrue(considered[0].why.startswith(f"{TELECOM}: not (us: location CN"))
+
+    def test_once(self) -> None:
+        """An address is judged once, however often it is asked for."""
+        epoch = listing(ALLOW_LIST)
+        key = FlowKey.parse(f"udp 10.1.0.2:5 > {AMERICA}:3478")
+        facts = epoch.facts(
+            key, epoch.content(key, indication(AMERICA, "8.8.8.8", "64:ff9b::808:808"))
+        )
+        self.assertEqual(facts.further, (pack("8.8.8.8"), pack("64:ff9b::808:808")))
+        self.assertEqual(facts.further_places[0], facts.further_places[1])

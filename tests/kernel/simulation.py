@@ -15,6 +15,7 @@ from gateway.kernel.table import Table
 from gateway.model import Endpoint, pack
 
 _NUMBERS = {"tcp": 6, "udp": 17}
+_Statement = Callable[["Simulation", "Packet", re.Match[str]], bool]
 _TERMINAL = re.compile(
     r"(?P<way>goto|jump) (?P<chain>\w+)|(?P<verdict>accept|drop|return)\b"
     r"|queue(?P<bypass> flags bypass)? to [\d-]+|reject with (?P<how>tcp reset|icmpx \S+)"
@@ -97,6 +98,10 @@ class Simulation:
                 return verdict
         return "accept"
 
+    def onward(self, packet: Packet) -> str:
+        """Send a packet on that prerouting has let pass: to the gateway itself, or elsewhere."""
+        return self.hooked("input" if packet.is_own else "forward", packet)
+
     def run(self, name: str, packet: Packet) -> str | None:
         """Send a packet through one chain; None: it returns."""
         (chain,) = (one for one in self.table.chains if one.name == name)
@@ -124,15 +129,17 @@ class Simulation:
         while at < len(rule):
             if found := _TERMINAL.match(rule, at):
                 return found
-            for pattern, statement in _STATEMENTS:
-                if found := pattern.match(rule, at):
-                    break
-            else:
-                raise AssertionError(f"what nft does with this is unknown: {rule[at:]}")
+            found, statement = self._statement(rule, at)
             if not statement(self, packet, found):
                 return None
             at = found.end()
         return None
+
+    def _statement(self, rule: str, at: int) -> tuple[re.Match[str], _Statement]:
+        for pattern, statement in _STATEMENTS:
+            if found := pattern.match(rule, at):
+                return found, statement
+        raise AssertionError(f"what nft does with this is unknown: {rule[at:]}")
 
     def has(self, name: str, key: object) -> bool:
         """Say whether something is in a set."""
@@ -140,9 +147,6 @@ class Simulation:
         if isinstance(key, int):
             return any(first <= key <= last for first, last in one.ranges)
         return key in self.seen.get(name, ())
-
-
-_Statement = Callable[[Simulation, Packet, re.Match[str]], bool]
 
 
 def _compare(_: Simulation, packet: Packet, found: re.Match[str]) -> bool:
@@ -201,6 +205,11 @@ def _dnat(_: Simulation, packet: Packet, found: re.Match[str]) -> bool:
     return True
 
 
+def _redirect(_: Simulation, packet: Packet, found: re.Match[str]) -> bool:
+    packet.dport, packet.is_own, packet.is_dnat = int(found[1]), True, True
+    return True
+
+
 def _among(value: object, sign: str | None, wanted: str) -> bool:
     return (str(value) in re.findall(r"[\w.]+", wanted)) == (not sign)
 
@@ -241,6 +250,7 @@ _STATEMENTS: list[tuple[re.Pattern[str], _Statement]] = [
         (r"icmp(?:v6)? type (?:\{[^}]*\}|\S+)", lambda _, p, f: False),  # none of ours is one
         (r"(tcp|udp) dport (\d+)", lambda _, p, f: (p.protocol, p.dport)
          == (_NUMBERS[f[1]], int(f[2]))),
-        (r"tproxy ip6? to \S+|masquerade|notrack|counter|limit rate \S+", lambda _, p, f: True),
+        (r"redirect to :(\d+)", _redirect),
+        (r"masquerade|notrack|counter|limit rate \S+", lambda _, p, f: True),
     )
 ]  # fmt: skip

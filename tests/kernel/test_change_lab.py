@@ -12,7 +12,9 @@ from tests.kernel.toy import BLOCK
 from tests.kernel.toy_case import FAMILIES, ToyCase, both
 
 _RTP = bytes.fromhex("8060000100000001aabbccdd") + bytes([7]) * 20
-_SOMEBODY = 'table inet somebody {\n\tchain c {\n\t\ttcp dport 22 accept comment "not ours"\n\t}\n}\n'
+_SOMEBODY = (
+    'table inet somebody {\n\tchain c {\n\t\ttcp dport 22 accept comment "not ours"\n\t}\n}\n'
+)
 
 
 def ranges(seed: int, count: int, host: str = "198.51.100.7") -> Ranges:

@@ -95,7 +95,9 @@ class QueueTests(HostCase):
         """A queue that another process holds is refused, with that sentence."""
         first = self.inside(lambda: QueueSocket([5, 6], lambda queued: DROP))
         self.addCleanup(first.close)
-        self.assertEqual([one.queue for one in self.inside(partial(kernel_states, _COUNTS))], [5, 6])
+        self.assertEqual(
+            [one.queue for one in self.inside(partial(kernel_states, _COUNTS))], [5, 6]
+        )
         hold = (
             "from gateway.kernel.nfqueue import QueueSocket\n"
             "from gateway.errors import CarryError\n"

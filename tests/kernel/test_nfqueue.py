@@ -142,7 +142,7 @@ class FakeKernel(QueueSocket):
 
     def verdicts(self) -> list[list[tuple[int, int]]]:
         """Give what was answered since it was asked last: number and answer, batch by batch."""
-        batches = []
+        batches: list[list[tuple[int, int]]] = []
         while True:
             try:
                 octets = self.kernel.recv(65_536)

@@ -89,9 +89,7 @@ class PassageTests(SynchronousTestCase):
         verdict = simulation.hooked("prerouting", packet)
         if verdict == "sample":
             verdict = simulation.hooked("prerouting", packet, after=-160)
-        if verdict == "accept" and not packet.is_own:
-            verdict = simulation.hooked("forward", packet)
-        return verdict
+        return simulation.onward(packet) if verdict == "accept" else verdict
 
     @settings(deadline=None, max_examples=600)
     @given(_PACKETS)
@@ -159,13 +157,10 @@ class PassageTests(SynchronousTestCase):
 
     def test_own(self) -> None:
         """What is for the gateway itself does not ask, and is no flow of anybody's."""
-        packet = Packet(is_own=True, dport=67)
-        self.assertEqual(self.way(packet), "accept")
-        self.assertEqual(packet.mark, 0)
-        simulation = Simulation(_TABLE)
-        self.assertEqual(simulation.hooked("input", packet), "accept")
-        packet.dport = 68
-        self.assertEqual(simulation.hooked("input", packet), "drop")
+        for dport, verdict in ((67, "accept"), (68, "drop"), (7000, "drop")):
+            packet = Packet(is_own=True, dport=dport, mark=mark(_NOW))
+            self.assertEqual(self.way(packet), verdict)
+            self.assertEqual((packet.mark, packet.ct), (0, 0))
 
     def test_spot_check(self) -> None:
         """One in so many packets of every flow that was let go goes to Python; where the policy
@@ -223,7 +218,7 @@ class AnsweredTests(SynchronousTestCase):
         """Send a packet on with an answer; give where it ends."""
         packet.mark = answer
         verdict = self.simulation.hooked("prerouting", packet, after=-160)
-        return self.simulation.hooked("forward", packet) if verdict == "accept" else verdict
+        return self.simulation.onward(packet) if verdict == "accept" else verdict
 
     @settings(deadline=None, max_examples=600)
     @given(_PACKETS, _ANSWERS)
@@ -256,10 +251,15 @@ class AnsweredTests(SynchronousTestCase):
 
     def test_proxy(self) -> None:
         """What is for the local proxy is taken in, and never forwarded."""
-        self.assertEqual(self.answered(Packet(protocol=6), mark(_NOW, 3, ANSWER)), "drop")
-        packet = Packet(protocol=6, mark=mark(_NOW, 3, ANSWER), ct=0x1200)
-        self.assertEqual(self.simulation.hooked("input", packet), "accept")
-        self.assertEqual(packet.ct, mark(_NOW, 3) | 0x1200)
+        packet = Packet(protocol=6, ct=0x1200)
+        self.assertEqual(self.answered(packet, mark(_NOW, 3, ANSWER)), "accept")
+        self.assertEqual((packet.is_own, packet.ct), (True, mark(_NOW, 3) | 0x1200))
+        # Where NAT does not send it there, it goes nowhere; nobody else gets to the proxy.
+        packet = Packet(protocol=6, mark=mark(_NOW, 3, ANSWER))
+        self.assertEqual(self.simulation.hooked("forward", packet), "drop")
+        for answer in (mark(_NOW, 0, ANSWER), mark(_NOW - 1, 3, ANSWER)):
+            packet = Packet(protocol=6, is_own=True, dport=7000, mark=answer)
+            self.assertEqual(self.simulation.hooked("input", packet), "drop")
 
     def test_provisional(self) -> None:
         """A flow whose first octets are awaited passes packet by packet, and each one that says

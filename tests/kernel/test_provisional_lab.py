@@ -118,4 +118,3 @@ class ProvisionalTests(ToyCase):
             self.assertEqual([count for count in said if count][:2], [2, 2])
             self.assertFalse(any(one.mark & PROVISIONAL for one in self.toy.asked))
             self.assertEqual(b"".join(self.arrived(to)), b"good")
-

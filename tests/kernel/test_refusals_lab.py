@@ -143,7 +143,12 @@ class SourceRouteTests(ToyCase):
     def lay(self) -> None:
         """ToyCase API: the kernels themselves would take such packets."""
         for space in (Space.CLIENT, Space.GATEWAY):
-            for name in ("ipv4.conf.all", "ipv4.conf.clients", "ipv6.conf.all", "ipv6.conf.clients"):
+            for name in (
+                "ipv4.conf.all",
+                "ipv4.conf.clients",
+                "ipv6.conf.all",
+                "ipv6.conf.clients",
+            ):
                 self.lab.run(space, ["sysctl", "-qw", f"net.{name}.accept_source_route=1"])
 
     def test_dropped(self) -> None:

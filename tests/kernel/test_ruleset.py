@@ -69,8 +69,8 @@ class RulesetTests(SynchronousTestCase):
         text = table.install(ruleset.render(_FULL))
         for four, six in (
             (r"rule.*\bip (s|d)addr", r"rule.*\bip6 (s|d)addr"),
-            (r"rule.*(dnat|tproxy) ip ", r"rule.*(dnat|tproxy) ip6 "),
-            (r"add set inet \w+ \w+4(_\w+)? ", r"add set inet \w+ \w+6(_\w+)? "),
+            (r"rule.*dnat ip ", r"rule.*dnat ip6 "),
+            (r"add set inet gateway [a-z_]+4(_\w+)? ", r"add set inet gateway [a-z_]+6(_\w+)? "),
             (r"rule.* icmp type", r"rule.* icmpv6 type echo"),
         ):
             found = [len(re.findall(pattern, text)) for pattern in (four, six)]
@@ -151,11 +151,11 @@ class RulesetTests(SynchronousTestCase):
         other = ruleset.render(replace(ROUTER, **given))  # type: ignore[arg-type]  # of four kinds
         self.assertEqual(len(chain(other, "source")), 2)
         self.assertIn("tcp dport 53 accept", chain(other, "own"))
-        for absent in ("numgen", "tproxy", "udp dport 67"):
+        for absent in ("numgen", "redirect", "udp dport 67"):
             self.assertNotIn(absent, table.install(other))
         bare = table.install(ruleset.render(Router(clients=("eth1",), epoch=1)))
         self.assertNotIn("type nat", bare)
-        self.assertNotIn("tproxy", bare)
+        self.assertNotIn("redirect", bare)
 
 
 class ChangeTests(SynchronousTestCase):
@@ -195,8 +195,11 @@ class ChangeTests(SynchronousTestCase):
         new = replace(_FULL, epoch=8, denied4=(*_FULL.denied4, (100, 100)), denied6=())
         tables = ruleset.render(_FULL), ruleset.render(new)
         (loaded,) = table.loading(*tables).splitlines()
-        self.assertRegex(loaded, r"add set inet gateway denied4_\w+ .*"
-                         r"\{ 0.0.0.1-0.0.0.9, 0.0.0.100, 198.51.100.0-198.51.100.255 \} \}$")
+        self.assertRegex(
+            loaded,
+            r"add set inet gateway denied4_\w+ .*"
+            r"\{ 0.0.0.1-0.0.0.9, 0.0.0.100, 198.51.100.0-198.51.100.255 \} \}$",
+        )
         change = self.change(new)
         (name,) = re.findall(r"ip daddr @(denied4_\w+) goto denied", change)
         self.assertIn(name, loaded)

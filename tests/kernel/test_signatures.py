@@ -72,7 +72,9 @@ _CONDITIONS = st.builds(
     ),
     st.integers(0, 5),
     st.lists(
-        st.tuples(st.sampled_from([0xFF, 0xFF, 0xF0, 0xC0, 0x0F]), st.sampled_from([0x80, 0x87, 1])),
+        st.tuples(
+            st.sampled_from([0xFF, 0xFF, 0xF0, 0xC0, 0x0F]), st.sampled_from([0x80, 0x87, 1])
+        ),
         min_size=1,
         max_size=4,
     ),

@@ -345,11 +345,29 @@ class FurtherTests(SynchronousTestCase):
     def test_peer_in_china(self) -> None:
         """A relay in the United States that is asked to reach China is China, and who asks why is
         told for which address."""
-        verdict, considered = policy(PROMISE).explain(reaching(AMERICA, IN_AMERICA, IN_CHINA))
-        self.assertEqual(verdict.rule, "media")
+        ping = Content(Protocol.STUN, "", Traffic.PING, ())
+        asked = reaching(AMERICA, IN_AMERICA, IN_CHINA, content=ping)
+        verdict, considered = policy(PROMISE).explain(asked)
+        self.assertEqual(verdict.rule, "never-ping")
         self.assertEqual(
-            considered[0].why, "traffic media; china: location US; registration US; operator US"
+            considered[0].why,
+            "1.2.3.4: traffic ping; china: location CN; registration CN; operator CN",
         )
+
+    def test_rerouted(self) -> None:
+        """What is rerouted for being in China is all in China."""
+        media = [
+            judged.rule
+            for judged in map(
+                policy(PROMISE).judge,
+                (
+                    reaching(CHINA, IN_CHINA),
+                    reaching(AMERICA, IN_CHINA),
+                    reaching(CHINA, IN_AMERICA),
+                ),
+            )
+        ]
+        self.assertEqual(media, ["media", "default", "default"])
 
     def test_unknown_peer(self) -> None:
         """One that is asked to reach nobody knows where may be China; the log does not tell where
@@ -363,19 +381,19 @@ class FurtherTests(SynchronousTestCase):
         self.assertNotIn("6.6.6.6", verdict.reason)
 
     def test_peer_by_a_name(self) -> None:
-        """A name that stands for China keeps a flow to American addresses from being allowed, and
-        the first of them is said."""
+        """A name that stands for China keeps a flow to American addresses from being allowed."""
         named = dataclasses.replace(reaching(AMERICA, IN_AMERICA), names=("ap.example.cn",))
-        _, considered = policy(PROMISE).explain(named)
-        self.assertEqual(considered[1].result, True)
-        self.assertEqual(considered[1].why, "traffic media; china: a name in *.example.cn")
+        verdict, considered = policy(PROMISE).explain(named)
+        self.assertEqual(verdict.rule, "default")
+        self.assertEqual(considered[3].why, "not (china: a name in *.example.cn)")
 
     def test_jurisdictions(self) -> None:
         """A flow belongs where any of its addresses does."""
         found = policy(PROMISE).jurisdictions_of(reaching(AMERICA, IN_CHINA, LISTED))
         self.assertEqual(found.members, {"china", "agreed-us", "listed", "hosted"})
         found = policy(PROMISE).jurisdictions_of(reaching(AMERICA, ("6.6.6.6", NOBODY)))
-        self.assertEqual(found.undetermined, {"china", "hosted"})
+        self.assertEqual(found.members, {"agreed-us"})
+        self.assertEqual(found.undetermined, {"china", "hosted", "listed"})
 
     @settings(deadline=None, max_examples=200)
     @given(
