@@ -1,5 +1,5 @@
 """Commands of the host.  Owns: running one to its end, its failure as a sentence.
-Knows: nft and iptables report on standard error.  Never: what they are told."""
+Knows: nft reports on standard error.  Never: what they are told."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 
 from gateway.errors import CarryError
 
-# Services often run without the folders that hold nft and iptables.
+# Services often run without the folders that hold nft.
 _PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 # Replacing a table of 300,000 ranges takes eleven seconds; what takes far longer hangs.
 _TIMEOUT_S = 120.0

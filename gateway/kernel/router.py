@@ -91,10 +91,10 @@ class Router:
     epoch: int
     """1..255, as in marks."""
     name: str = "gateway"
-    """Of the nft table, of the iptables chain, and of the lock: one gateway a name."""
+    """Of the nft table, and of the lock: one gateway a name."""
     queues: Queues = Queues(8700)
     has_nft_queue: bool = True
-    """False: the way to the queue is the iptables target NFQUEUE."""
+    """False: the way to the queue is the target NFQUEUE (compat)."""
     denied4: Ranges = ()
     """Where nothing goes, whatever it carries: dropped by the kernel, unasked."""
     denied6: Ranges = ()

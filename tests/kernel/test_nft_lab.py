@@ -142,9 +142,9 @@ class TroubleTests(TableCase):
         for theirs in (_THEIRS, "flush table inet gateway", "delete table inet gateway"):
             self.apply()
             new = replace(self.router, epoch=8, denied4=((5, 6),))
-            prepared = self.inside(lambda new=new: self.table.prepare(new))
+            prepared = self.inside(partial(self.table.prepare, new))
             self.gateway("nft", *theirs.split())
-            self.assertTrue(self.inside(lambda prepared=prepared: self.table.commit(prepared)))
+            self.assertTrue(self.inside(partial(self.table.commit, prepared)))
             self.assertTrue(self.is_untouched())
             self.assertEqual(self.epoch(), 8)
             self.assertNotRegex(self.nft("chain", "ask"), r"counter packets \d+ bytes \d+ accept")

@@ -129,8 +129,8 @@ class PassageTests(SynchronousTestCase):
     @given(_PACKETS)
     def test_families(self, packet: Packet) -> None:
         """A packet of IPv6 fares as the same packet of IPv4."""
-        other = six(packet)
-        self.assertEqual(self.way(other), self.way(packet))
+        before, other = replace(packet), six(packet)
+        self.assertEqual(self.way(other), self.way(packet), before)
         self.assertEqual((other.mark, other.ct), (packet.mark, packet.ct))
 
     @settings(deadline=None, max_examples=400)

@@ -11,7 +11,7 @@ from tests.kernel.toy_case import FAMILIES, ToyCase, both
 class ProvisionalTests(ToyCase):
     """Streams to an endpoint that wants to hear "good" first."""
 
-    def begin(self, six: int) -> tuple[str, socket.socket]:
+    def opened(self, six: int) -> tuple[str, socket.socket]:
         """Open a stream whose segments are sent as they are written."""
         to = both(4)[six]
         stream = self.connect(to)
@@ -36,7 +36,7 @@ class ProvisionalTests(ToyCase):
         """Nothing that a client says passes before it is enough, in however many segments; then
         all of it does, and nothing asks any more."""
         for six in FAMILIES:
-            to, stream = self.begin(six)
+            to, stream = self.opened(six)
             self.toy.asked.clear()
             for at, octets in enumerate((b"g", b"o", b"o"), 1):
                 stream.sendall(octets)
@@ -53,7 +53,7 @@ class ProvisionalTests(ToyCase):
     def test_forbidden(self) -> None:
         """What its first octets forbid dies with them, and the flow's next packets do not ask."""
         for six in FAMILIES:
-            to, stream = self.begin(six)
+            to, stream = self.opened(six)
             self.toy.asked.clear()
             stream.sendall(b"evil day")
             self.come(1)
@@ -67,7 +67,7 @@ class ProvisionalTests(ToyCase):
     def test_too_many(self) -> None:
         """A stream that says too little in too many packets is reset, unheard."""
         for six in FAMILIES:
-            to, stream = self.begin(six)
+            to, stream = self.opened(six)
             self.toy.asked.clear()
             self.toy.gate.wants_more = lambda first: True  # type: ignore[method-assign]  # for ever
             with self.assertRaises(ConnectionError):
@@ -81,7 +81,7 @@ class ProvisionalTests(ToyCase):
     def test_too_late(self) -> None:
         """A stream that says too little for too long is reset with its next packet, unheard."""
         for six in FAMILIES:
-            to, stream = self.begin(six)
+            to, stream = self.opened(six)
             self.toy.asked.clear()
             stream.sendall(b"g")
             self.come(1)
@@ -94,7 +94,7 @@ class ProvisionalTests(ToyCase):
     def test_changed(self) -> None:
         """A stream that is awaited when the epoch changes is decided in the new one."""
         for six in FAMILIES:
-            to, stream = self.begin(six)
+            to, stream = self.opened(six)
             self.toy.asked.clear()
             stream.sendall(b"go")
             self.come(1)
@@ -108,7 +108,7 @@ class ProvisionalTests(ToyCase):
         packet by packet."""
         for six in FAMILIES:
             self.toy.asked.clear()
-            to, stream = self.begin(six)
+            to, stream = self.opened(six)
             stream.sendall(b"go")
             self.come(1)
             stream.sendall(b"od")

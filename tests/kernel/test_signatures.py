@@ -24,7 +24,7 @@ _RTP = bytes.fromhex("8060000100000001aabbccdd") + b"\x07" * 20
 
 
 def fits(one: Signature, payload: bytes) -> bool:
-    """Say whether a payload meets a signature's conditions; its length the kernel cannot compare."""
+    """Say whether a payload meets a signature's conditions; lengths the kernel cannot compare."""
     return all(
         len(payload) >= offset + len(value)
         and all(payload[offset + at] & mask[at] == value[at] for at in range(len(value)))

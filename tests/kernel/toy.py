@@ -82,7 +82,8 @@ class Toy:
             "relays": (RELAY,), "spot_check": 0, **options,
         })  # fmt: skip
         targets = {"relay": Target(1, RELAY.octets)}
-        targets |= {"exit": Target(one.target, carries_all=True) for one in self.router.exits}
+        for one in self.router.exits:
+            targets["exit"] = Target(one.target, carries_all=True)
         hands = Hands(carry=self._carry, forget=self._forget, answer=self._answer)
         self.judge = Judge(self.gate, hands, lambda: time.monotonic() + self.late_s,
                            epoch=self.router.epoch, targets=targets,

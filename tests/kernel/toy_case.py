@@ -88,7 +88,7 @@ class ToyCase(HostCase, RouterCase):
             self.assertEqual(self.ask(self.client(to), to, b"\x7fsentinel")[0], b"\x7fsentinel")
 
     def assert_none(self, *endpoints: str) -> None:
-        """Check that nothing passes the uplink to or from these addresses, now or a little later."""
+        """Check that nothing has passed the uplink to or from these addresses."""
         self.sentinel()
         self.assertEqual(self.uplink.missed, 0)
         self.assertEqual(self.uplink.between(*map(self.host, endpoints)), [])

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,9 @@ from gateway.model import Endpoint
 from tests.lab.process import Process
 from tests.lab.topology import Lab, Space
 
+CAPABILITIES = frozenset({"CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE"})
+"""All that a gateway needs of root's."""
 _NOBODY = 65534
-_CAPABILITIES = "+net_admin,+net_bind_service"
-_UNPRIVILEGED = (
-    "setpriv",
-    *(f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", "--no-new-privs"),
-    *(f"--inh-caps={_CAPABILITIES}", f"--ambient-caps={_CAPABILITIES}"),
-    f"--bounding-set=-all,{_CAPABILITIES}",
-)
 _EXIT_PORT = 4433
 
 # The addresses that the captures of this project made up are nobody's jurisdiction: in the lab they
@@ -42,6 +38,17 @@ _TRANSPARENT = """\
 listeners:
   - {kind: transparent, interface: clients}
 """
+
+
+def nobody(capabilities: Iterable[str] = CAPABILITIES) -> tuple[str, ...]:
+    """Give the words before a command that have it run as nobody, with these capabilities and no
+    way to others: as systemd does for User=, AmbientCapabilities= and NoNewPrivileges=."""
+    wanted = ",".join(["-all", *(f"+{one.removeprefix('CAP_').lower()}" for one in capabilities)])
+    return (
+        "setpriv",
+        *(f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", "--no-new-privs"),
+        *(f"--inh-caps={wanted}", f"--ambient-caps={wanted}", f"--bounding-set={wanted}"),
+    )
 
 
 class Deployment:
@@ -120,13 +127,17 @@ class Deployment:
         """
         if not unprivileged:
             return self._spawn(Space.GATEWAY, "run")
+        self.give_away()
+        return self._spawn(Space.GATEWAY, "run", nobody())
+
+    def give_away(self) -> None:
+        """Make nobody the owner of the folder."""
         for path in (self.folder, *self.folder.rglob("*")):
             os.chown(path, _NOBODY, _NOBODY)
-        return self._spawn(Space.GATEWAY, "run", _UNPRIVILEGED)
 
     def unprivileged_skip_reason(self) -> str | None:
         """Say why nobody cannot run the gateway here; None: it can."""
-        argv = [*_UNPRIVILEGED, str(self.COMMAND), "--version"]
+        argv = [*nobody(), str(self.COMMAND), "--version"]
         if self._lab.run(Space.GATEWAY, argv).returncode:
             return "the checkout or its Python is for its owner only"
         return None
