@@ -158,7 +158,8 @@ class ConfigTests(SynchronousTestCase):
         """Transparent listeners and interface exits are told from those with an address."""
         text = "listeners: [{kind: transparent, interface: eth1, snat: true}, {kind: socks5, "
         text += 'address: "10.0.0.1:1080"}]\nrouter: {admits: [tcp/22, udp/53], workers: 2}\n'
-        loaded = self.load(f"policy: p\n{text}exits: [{{name: e, kind: interface, interface: wg0}}]")
+        text += "exits: [{name: e, kind: interface, interface: wg0}]"
+        loaded = self.load(f"policy: p\n{text}")
         self.assertEqual([one.interface for one in loaded.transparent], ["eth1"])
         self.assertEqual([one.address for one in loaded.doors], ["10.0.0.1:1080"])
         self.assertEqual([one.interface for one in loaded.interface_exits], ["wg0"])

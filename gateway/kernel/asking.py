@@ -117,6 +117,9 @@ def _question(router: Router) -> Iterator[str]:
     yield f"{has(awaited, provisional, 'ct')} meta l4proto tcp jump handshake"
     # What is addressed to the gateway itself is nobody's flow: chain own decides.
     yield f"fib daddr type != unicast {become(0)} accept"
+    # What no receiver would take (a wrong checksum, a segment outside the window) must not be what
+    # a flow is judged by.
+    yield "ct state invalid counter drop"
     for family, ip, _ in FAMILIES:
         for denial in denials(router, family):
             yield f"{ip} daddr @{denial.name} goto {denial.chain}"

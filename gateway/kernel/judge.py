@@ -181,8 +181,8 @@ class Judge:
         if flow is not None and not packet.flags & SYN:
             return self._gather(flow, packet, queued)
         was, kept = self._was(queued.mark), marks.kept(queued.mark)
-        if was is None and packet.flags & (SYN | ACK) == SYN:
-            self._gate.begins(key)
+        if was is None:
+            self._gate.begins(key)  # a stream that the kernel does not know is not the one before
         verdict = self._gate.judge(key, None)
         if not verdict.settled:
             return self._unsettled(verdict, packet, key, queued)

@@ -36,7 +36,7 @@ _NOW = ROUTER.epoch
 _TARGETS = {0, *ROUTER.targets}
 _PAIRS = {
     "203.0.113.7": "2001:db8:a::7",
-    "198.51.100.7": "2001:db8::9",
+    "198.51.100.7": "2001:db8::8",
     "10.1.0.2": "2001:db8:1::2",
 }
 """Places with and without a denial, and the client, in both families."""
