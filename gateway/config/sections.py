@@ -160,7 +160,7 @@ class RouterOptions(Section):
     spot_check: Annotated[int, Field(ge=0, lt=1 << 31, strict=True)] = 1000
     """One of so many packets of an accepted flow is judged again; 0: none."""
     fence: bool = True
-    """Routing itself lets nothing pass without a verdict, also while netfilter's rules are gone.  It
+    """Routing itself lets nothing pass without a verdict, also while netfilter has no rules.  It
     costs some of the packets a second that the host could forward."""
     workers: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
     """Processes that judge."""

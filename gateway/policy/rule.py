@@ -138,10 +138,11 @@ class Rule:
         if not subject.further or self.is_over:
             return subject
         truth, test = self.holds(subject), self.condition.test
-        for one in (subject, *subject.further):
-            if any(test(look) is truth for look in self._looks(one)):
-                return one
-        raise AssertionError("a rule holds as one of its looks does")
+        return next(
+            one
+            for one in (subject, *subject.further)
+            if any(test(look) is truth for look in self._looks(one))
+        )
 
     def _words(self, subject: Subject, one: Subject) -> str:
         words = self.condition.why(one)

@@ -299,7 +299,6 @@ rules:
                 for _ in range(2):
                     self.assert_reset(to)
                 self.assert_prohibited(to)
-                self.assertEqual(self.codes(inside, six, to), {((3, 13), (1, 1))[six]})
             self.assertEqual(self.decided(_MOVED[six]), [])
             self.assertEqual(
                 {(one["rule"], one["target"]) for one in self.decided(_CROSSED[six])},
@@ -308,7 +307,12 @@ rules:
             # What was refused is the port, not the place.
             other = _CROSSED[six].replace(":4001", ":4002")
             self.assertEqual(self.ask(self.client(other), other, STUN)[0], STUN)
-            self.uplink.stop()
+        self.internet_.wait_quiet()
+        self.uplink.stop()
+        inside.stop()
+        for six in _FAMILIES:
+            for to in (_MOVED[six], _CROSSED[six]):
+                self.assertEqual(self.codes(inside, six, to), {((3, 13), (1, 1))[six]})
         ports = {(one.source.port, one.destination.port) for one in self.uplink.packets()}
         self.assertFalse({80, 4001} & {port for pair in ports for port in pair})
         self.assert_none(_MOVED)
