@@ -53,6 +53,7 @@ def chains(router: Router) -> Iterator[Chain]:
     yield Chain("handshake", tuple(_handshake(router)))
     yield Chain("question", tuple(_question(router)))
     yield from signatures.chains(router.signatures)
+    yield Chain("errors", tuple(_errors()))
     yield Chain("unusual", tuple(_unusual()))
     yield Chain("from_clients", tuple(_from_clients(router)))
     slow = (f'iifname "{name}" goto from_clients' for name in router.clients)
@@ -95,6 +96,11 @@ def _epochs_chains(router: Router) -> Iterator[Chain]:
 def _from_clients(router: Router) -> Iterator[str]:
     yield "@nh,0,8 != 0x45 jump unusual"
     yield "meta l4proto udp jump signatures"
+    # The kernel may keep an ended stream's mark for the next of its five-tuple: a SYN (and no ACK)
+    # begins anew.
+    yield f"meta l4proto tcp @th,104,8 and 0x12 == 0x02 {become(0, of='ct')}"
+    yield "meta l4proto icmp jump errors"
+    yield "meta l4proto ipv6-icmp jump errors"
     now, known = mark(router.epoch), EPOCH_MASK | TARGET_MASK | PROVISIONAL
     sampled = f"numgen random mod {router.spot_check} != 0 " if router.spot_check else ""
     yield f"{has(known, now, 'ct')} {sampled}{become(now)} accept"
@@ -102,9 +108,20 @@ def _from_clients(router: Router) -> Iterator[str]:
     yield "goto question"
 
 
+def _errors() -> Iterator[str]:
+    """A client's ICMP errors quote what came to it, which may be the answer to a wrapped ping, with
+    all that it names.  Only "too big" passes, which paths depend on; no such answer is too big."""
+    yield "icmp type destination-unreachable icmp code != frag-needed counter drop"
+    yield "icmp type { 4, 5, 11, 12 } counter drop"  # source quench, redirect, exceeded, problem
+    yield "icmpv6 type destination-unreachable counter drop"
+    yield "icmpv6 type { 3, 4, 137 } counter drop"  # time exceeded, problem, redirect
+
+
 def _unusual() -> Iterator[str]:
     """A source route hides where a packet goes: IPv4's options, and IPv6's routing header."""
     yield "ip6 nexthdr udp return"
+    # Connection tracking looks through it, and the signatures do not.
+    yield "meta l4proto ah counter drop"
     yield "rt seg-left > 0 counter drop"
     yield "ip option lsrr exists counter drop"
     yield "ip option ssrr exists counter drop"
@@ -115,6 +132,7 @@ def _question(router: Router) -> Iterator[str]:
     provisional = mark(router.epoch, DIRECT, PROVISIONAL)
     awaited = EPOCH_MASK | TARGET_MASK | PROVISIONAL
     yield f"{has(awaited, provisional, 'ct')} meta l4proto tcp jump handshake"
+    yield f"{has(awaited, provisional, 'ct')} {gain(PROVISIONAL)}"
     # What is addressed to the gateway itself is nobody's flow: chain own decides.
     yield f"fib daddr type != unicast {become(0)} accept"
     # What no receiver would take (a wrong checksum, a segment outside the window) must not be what

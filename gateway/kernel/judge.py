@@ -58,9 +58,29 @@ TLS_PORTS = frozenset((443, 465, 853, 989, 990, 993, 995, 5061, 5223, 8883))
 so their flows mostly turn out to be allowed or blocked, which the kernel can do, and hardly ever to
 be carried otherwise, which only the local proxy can."""
 
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """A stream that went straight and was decided: what else of it was asked about meanwhile gets
+    the same answer, if it says nothing else."""
+
+    first: int
+    head: bytes
+    answer: int
+
+    def agrees(self, packet: Packet) -> bool:
+        """Say whether a segment repeats what was decided by, where it overlaps it."""
+        at = (packet.sequence - self.first) % (1 << 32)
+        if at >= 1 << 31:
+            return False
+        overlap = packet.payload[: max(0, len(self.head) - at)]
+        return self.head[at : at + len(overlap)] == overlap
+
+
 # What stands for a target that only `Hands.carry` reaches.
 _BY_HAND = -1
 _MAX_MOVED = 4_096
+_MAX_DECIDED = 8_192
 
 
 class Judge:
@@ -92,6 +112,7 @@ class Judge:
         self._straight_ports = straight_ports
         self._moved: OrderedDict[Endpoint, None] = OrderedDict()
         self._first = FirstOctets(limits or FirstOctetsLimits())
+        self._decided: OrderedDict[FlowKey, _Decided] = OrderedDict()
         self._allow = 0
         self.adopt(epoch)
 
@@ -181,8 +202,11 @@ class Judge:
         if flow is not None and not packet.flags & SYN:
             return self._gather(flow, packet, queued)
         was, kept = self._was(queued.mark), marks.kept(queued.mark)
+        if was is None and queued.mark & marks.PROVISIONAL and not packet.flags & SYN:
+            return self._decided_already(key, packet) | kept
         if was is None:
             self._gate.begins(key)  # a stream that the kernel does not know is not the one before
+            self._decided.pop(key, None)
         verdict = self._gate.judge(key, None)
         if not verdict.settled:
             return self._unsettled(verdict, packet, key, queued)
@@ -197,6 +221,21 @@ class Judge:
             return self._reset | kept
         # What the proxy holds stays with it: it asks the gate itself.
         return self._allow | (number if was is None else was) << 16 | kept
+
+    def _decided_already(self, key: FlowKey, packet: Packet) -> int:
+        """Answer what was asked about while the stream's first octets were judged."""
+        decided = self._decided.get(key)
+        if decided is None or not decided.agrees(packet):
+            self.counters["first octets unseen" if decided is None else "octets differ"] += 1
+            return self._reset
+        if decided.answer >> 24 == self.epoch:
+            return decided.answer
+        return self._decided_again(key)
+
+    def _decided_again(self, key: FlowKey) -> int:
+        """Judge by the policy that came into force meanwhile."""
+        is_allowed = self._gate.judge(key, None).action is Action.ALLOW
+        return self._allow if is_allowed else self._reset
 
     def _unsettled(
         self, verdict: Verdict, packet: Packet, key: FlowKey, queued: Queued
@@ -260,6 +299,9 @@ class Judge:
     def _end(self, flow: Gathering, answer: int, why: str) -> int:
         """Answer what was held, and give the answer to the packet at hand."""
         self._first.end(flow.key)
+        self._decided[flow.key] = _Decided(flow.first, bytes(flow.head), answer)
+        if len(self._decided) > _MAX_DECIDED:
+            self._decided.popitem(last=False)
         if why:
             self.counters[why] += 1
         for queue, number in flow.held:

@@ -49,19 +49,22 @@ def desired(router: Router) -> tuple[Way, ...]:
 def apply(ways: Iterable[Way]) -> None:
     """Lay these ways for both families, and take away ours that are not among them.
 
-    Raises:  CarryError: an interface is not there, or the kernel refuses.
+    Raises:  CarryError: an interface is not there (all else is laid, and what should leave by it
+             goes nowhere), or the kernel refuses.
     """
     wanted = tuple(ways)
+    absent = set()
     with _opened() as ipr:
         try:
             tables = {way.table for way in wanted}
             for family in _FAMILIES:
                 for table in _tables(ipr, family) - tables:
                     _remove(ipr, family, table)
-                for way in wanted:
-                    _lay(ipr, family, way)
+                absent |= {way.interface for way in wanted if not _lay(ipr, family, way)}
         except NetlinkError as error:
             raise CarryError("routes", str(error)) from error
+    if absent:
+        raise CarryError(", ".join(sorted(absent)), "there is no such interface")
 
 
 def remove() -> bool:
@@ -94,18 +97,19 @@ def _opened() -> Any:
     return IPRoute()
 
 
-def _lay(ipr: Any, family: int, way: Way) -> None:
-    found = ipr.link_lookup(ifname=way.interface)
-    if not found:
-        raise CarryError(way.interface, "there is no such interface")
+def _lay(ipr: Any, family: int, way: Way) -> bool:
+    """Lay a way; False if its interface is not there."""
     common = {"family": family, "table": way.table, "proto": _PROTOCOL, "dst": "default"}
     # The last resort first: at no moment does a packet find the table empty and go on to main.
     ipr.route("replace", **common, type="unreachable", priority=_LAST_METRIC)
-    ipr.route("replace", **common, oif=found[0], priority=1)
+    found = ipr.link_lookup(ifname=way.interface)
+    if found:
+        ipr.route("replace", **common, oif=found[0], priority=1)
     there = _ruled(ipr, family)
     for bound in _bounds(way):
         if (way.table, bound) not in there:
             ipr.rule("add", **_rule(family, way.table, bound))
+    return bool(found)
 
 
 def _remove(ipr: Any, family: int, table: int) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from twisted.logger import Logger
 
 from gateway.config import Config
-from gateway.errors import GatewayError
+from gateway.errors import CarryError, GatewayError
 from gateway.flow.denied import denied
 from gateway.flow.epoch import Epoch
 from gateway.kernel import conntrack, guard, nft, readback, routes
@@ -65,7 +65,11 @@ class Rules:
         self._router = self._routed(epoch, number, port)
         self._fence()
         self._nft.apply(self._router)
-        routes.apply(routes.desired(self._router))
+        try:
+            routes.apply(routes.desired(self._router))
+        except CarryError as error:
+            # It may come yet (a VPN's), and is looked for again; until then nothing leaves by it.
+            _log.error("routes: {reason}", reason=str(error))
         self._seen = readback.generation()
 
     def _first_number(self) -> int:

@@ -148,5 +148,8 @@ class Orders(LineOnlyReceiver):
         self._end()
 
     def _end(self) -> None:
+        self._reactor.callWhenRunning(self._stop)
+
+    def _stop(self) -> None:
         if self._reactor.running:
             self._reactor.stop()

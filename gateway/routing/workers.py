@@ -23,8 +23,9 @@ from gateway.routing.orders import Abandon, Adopt, Order, Prepare, Ready
 
 _log = Logger(namespace="gateway.routing")
 
-_ANSWER_S = 120.0
-"""Loading the largest data takes seconds; a worker that says nothing for so long is ended."""
+_ANSWER_S = 30.0
+"""Loading the largest data takes seconds; a worker that says nothing for so long is ended, and the
+others go on without it."""
 _PAUSE_S = 2.0
 """Before a worker that ended is started again."""
 _STOP_S = 10.0
@@ -163,7 +164,9 @@ class _Worker(ProcessProtocol):
         except WireError as error:
             self._kill(str(error))
             return
-        if not isinstance(report, Ready):
+        if not isinstance(report, Ready) and not self.is_ready:
+            self._kill(report.reason)  # it cannot begin; it is started again
+        elif not isinstance(report, Ready):
             self._answered(CarryError(str(self), report.reason))
         elif not self.is_ready:
             self._began()
@@ -195,7 +198,13 @@ class _Worker(ProcessProtocol):
 
     def _silent(self) -> None:
         self._late = None
+        self.is_ready = False
         self._kill("says nothing")
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            asked.callback(
+                None
+            )  # a policy does not wait for it: it starts with what is then in force
 
     def _kill(self, why: str) -> None:
         _log.error("router mode: {worker} is ended: {why}", worker=str(self), why=why)

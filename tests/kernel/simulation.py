@@ -46,6 +46,8 @@ class Packet:
     is_dnat: bool = False
     is_drawn: bool = False
     """What numgen gives is 0."""
+    is_invalid: bool = False
+    """Not one that conntrack takes for the flow's."""
     option: str = ""
     """lsrr, ssrr, or "rt": a routing header that is not used up."""
 
@@ -239,6 +241,7 @@ _STATEMENTS: list[tuple[re.Pattern[str], _Statement]] = [
         (r"fib daddr type != unicast", lambda _, p, f: p.is_own),
         (r"ct direction reply", lambda _, p, f: p.is_reply),
         (r"ct status dnat", lambda _, p, f: p.is_dnat),
+        (r"ct state invalid", lambda _, p, f: p.is_invalid),
         (r"ct state established,related", lambda _, p, f: p.is_reply),
         (r"ip6 nexthdr udp", lambda _, p, f: p.is_six and not p.option and p.protocol == 17),
         (r"rt seg-left > 0", lambda _, p, f: p.option == "rt"),

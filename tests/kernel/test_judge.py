@@ -312,6 +312,19 @@ class StreamTests(JudgeCase):
                 self.assertEqual(self.ask(v4(said, 6)), _RESET)
         self.assertEqual(self.judge.counters["cannot be moved"], 1)
 
+    def test_right_behind(self) -> None:
+        """Segments that asked while the first octets were judged get the same answer, unless they
+        say something else than those."""
+        self.begin()
+        self.assertEqual(self.say(b"good day", 0, 5), _ALLOWED)
+        asked = JUDGE | PROVISIONAL
+        behind = tcp(b" and night", PSH, 1008)
+        again, other = tcp(b"good day", PSH, 1000), tcp(b"GET /", PSH, 1000)
+        self.assertEqual(self.ask(v4(behind, 6), asked), _ALLOWED)
+        self.assertEqual(self.ask(v4(again, 6), asked), _ALLOWED)
+        self.assertEqual(self.ask(v4(other, 6), asked), _RESET)
+        self.assertEqual(self.gate.begun, 1)
+
     def test_begins(self) -> None:
         """What the kernel does not know makes the gate forget what an earlier stream of its key
         said, in midstream too; a flow that is known does not."""

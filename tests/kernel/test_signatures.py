@@ -99,7 +99,7 @@ class AskedTests(SynchronousTestCase):
             self.assertEqual(bool(packet.mark & JUDGE), asks)
         return packet.mark if asks else 0
 
-    @settings(deadline=None, max_examples=1_000)
+    @settings(deadline=None, max_examples=300)
     @given(_PAYLOADS, st.integers(0, 15).map(lambda bits: bits << 4))
     @example(_RTP, 0)
     @example(_RTP, LOOKS_MASK)
@@ -117,7 +117,7 @@ class AskedTests(SynchronousTestCase):
                 looks = {_ONCE.get(one.name, 0) for one in expected}
                 self.assertIn(asks & LOOKS_MASK, {0} if 0 in looks else looks)
 
-    @settings(deadline=None, max_examples=1_000)
+    @settings(deadline=None, max_examples=300)
     @given(_PAYLOADS)
     def test_none_missed(self, payload: bytes) -> None:
         """Whatever wire finds a signature in, the kernel asks for; for each such datagram where
@@ -209,7 +209,7 @@ class ChainTests(SynchronousTestCase):
         tcp = Signature("t", Protocol.TLS, "", (condition,), transport=Transport.TCP)
         self.assertFalse(self.asked([tcp], b"\x16"))
 
-    @settings(deadline=None, max_examples=150)
+    @settings(deadline=None, max_examples=60)
     @given(st.lists(_CONDITIONS, max_size=6), st.binary(max_size=9), st.integers(0, 5))
     def test_any_table(self, conditions: list[Condition], filling: bytes, which: int) -> None:
         """Whatever the signatures are, the rules ask for what fits one of them, and for nothing

@@ -6,6 +6,7 @@ import socket
 
 from tests.lab.router_case import RouterCase
 from tests.lab.topology import Lab, Space
+from tests.lab.wire import Wire
 from tests.support.epochs import PING, STUN
 from tests.wire.examples import client_hello
 
@@ -66,6 +67,25 @@ class DatagramTests(RouterCase):
             self.assertEqual(self.ask(client, _EDGES[six], STUN)[0], STUN)
             inside.stop()
             self.assertEqual([one.payload for one in inside.packets()], [STUN, STUN])
+
+    def test_late_answer(self) -> None:
+        """A client that is gone when the answer to its wrapped ping comes does not quote it to the
+        world in an ICMP error."""
+        for six in _FAMILIES:
+            client = self.client(_EDGES[six])
+            self.assertEqual(self.ask(client, _EDGES[six], STUN)[0], STUN)
+            inside = self.wire(Space.GATEWAY, "clients")
+            self.send(client, _EDGES[six], PING)
+            client.close()
+            # The ping, its answer, and the error that quotes the answer.
+            self.wait_naming(inside, 3)
+            inside.stop()
+            self.internet_.wait_quiet()
+            self.assertEqual(_naming(self.uplink), 0)
+
+    def wait_naming(self, wire: Wire, count: int) -> None:
+        """Wait until so many frames have shown the ping's user."""
+        self.until(lambda: _naming(wire) >= count, "the client says nothing of the late answer")
 
     def test_icmp(self) -> None:
         """An echo request is judged by its address."""
@@ -169,3 +189,7 @@ class StreamTests(RouterCase):
     def tls(self, six: int) -> str:
         """Give an endpoint to which TLS is spoken."""
         return _EDGES[six].replace(":4001", ":443")
+
+
+def _naming(wire: Wire) -> int:
+    return sum(PING[10:14] in one.octets for one in wire.frames())

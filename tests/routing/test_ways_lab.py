@@ -321,7 +321,7 @@ rules:
         """Check that a connection is refused at once."""
         began_s = time.monotonic()
         self.assertRaises(ConnectionRefusedError, self.connect, self.web(to))
-        self.assertLess(time.monotonic() - began_s, 0.5)
+        self.assertLess(time.monotonic() - began_s, 0.9)  # a second SYN would follow after 1 s
 
     def assert_prohibited(self, to: str) -> None:
         """Check that the client of a datagram is told, and of the next one too.  Not of many: the

@@ -141,14 +141,26 @@ class WorkersTests(SynchronousTestCase):
         self.assertIn("42", self.reactor.spawned[2].argv)
 
     def test_silent(self) -> None:
-        """One that gives no answer is ended, and does not hold the others up for ever."""
+        """One that gives no answer is ended, and no policy waits for it."""
         self.ready()
         prepared = self.workers.prepare(_PREPARE)
         self.second.says(Ready())
-        self.reactor.advance(120)
+        self.reactor.advance(30)
+        self.assertEqual(self.first.signals, ["KILL"])
+        self.successResultOf(prepared)
+        self.workers.adopt(42)
+        self.assertEqual((self.first.heard, self.second.heard[1:]), ([_PREPARE], [Adopt(42)]))
+        self.first.ends()
+        self.reactor.advance(2)
+        self.assertEqual(len(self.reactor.spawned), 3)
+
+    def test_refused_start(self) -> None:
+        """One that cannot begin is ended, and started again."""
+        self.first.says(Refused("queue 8701: another process holds it"))
         self.assertEqual(self.first.signals, ["KILL"])
         self.first.ends()
-        self.failureResultOf(prepared, CarryError)
+        self.reactor.advance(2)
+        self.assertEqual(len(self.reactor.spawned), 3)
 
     def test_nonsense(self) -> None:
         """One that says what is no report is ended, whether or not its line ends."""
