@@ -302,11 +302,10 @@ class Facts:
     names: tuple[str, ...] = ()
     """The names the client asked for or its payload carries: lower case, no final dot."""
     further: tuple[bytes, ...] = ()
-    """Addresses that are judged with the destination's: spelled inside it (6to4, NAT64), or asked
-    for by the payload (a TURN peer)."""
+    """Addresses that are judged with the destination's: spelled inside it (6to4, NAT64), asked for
+    by the payload (a TURN peer), and spelled inside those."""
     further_places: tuple[Place, ...] = ()
-    """The places of those that the payload asks for; an address spelled inside the destination is
-    in the destination's place already."""
+    """The place of each of `further`, in order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ class Denied:
 def denied(epoch: Epoch) -> Denied:
     """Find all addresses that can be proven to be denied.
 
-    It takes some tenths of a second of the bundled data, and some µs more for each network that the
+    It takes some seconds at most of the bundled data, and some µs more for each network that the
     policy lists.
     """
     closing = Closing(epoch.policy)
