@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from gateway.kernel.table import Table
 from gateway.model import Endpoint, pack
 
-_NUMBERS = {"tcp": 6, "udp": 17}
+_NUMBERS = {"tcp": 6, "udp": 17, "icmp": 1, "ipv6-icmp": 58, "ah": 51}
+_TYPES = {"echo-request": (8, 128), "destination-unreachable": (3, 1)}
+"""Of ICMP and ICMPv6; others stand in no rule that is tried here by their names."""
 _Statement = Callable[["Simulation", "Packet", re.Match[str]], bool]
 _TERMINAL = re.compile(
     r"(?P<way>goto|jump) (?P<chain>\w+)|(?P<verdict>accept|drop|return)\b"
@@ -67,6 +69,8 @@ class Packet:
         if self.protocol == _NUMBERS["tcp"]:
             header = struct.pack("!HHIIBB6x", self.sport, self.dport, 1, 1, 5 << 4, self.flags)
             return header + self.payload
+        if self.protocol in (_NUMBERS["icmp"], _NUMBERS["ipv6-icmp"]):
+            return self.payload
         length = 8 + len(self.payload)
         return struct.pack("!HHHH", self.sport, self.dport, length, self.checksum) + self.payload
 
@@ -213,12 +217,22 @@ def _redirect(_: Simulation, packet: Packet, found: re.Match[str]) -> bool:
 
 
 def _among(value: object, sign: str | None, wanted: str) -> bool:
-    return (str(value) in re.findall(r"[\w.]+", wanted)) == (not sign)
+    return (str(value) in re.findall(r"[\w.-]+", wanted)) == (not sign)
 
 
 def _protocol(_: Simulation, packet: Packet, found: re.Match[str]) -> bool:
     named = {number: name for name, number in _NUMBERS.items()}.get(packet.protocol, "other")
     return _among(named, found[1], found[2])
+
+
+def _icmp(_: Simulation, packet: Packet, found: re.Match[str]) -> bool:
+    is_six = bool(found[1])
+    wanted = [
+        _TYPES[word][is_six] if word in _TYPES else int(word) if word.isdigit() else -1
+        for word in re.findall(r"[\w-]+", found[2])
+    ]
+    is_icmp = packet.protocol == _NUMBERS["ipv6-icmp" if is_six else "icmp"]
+    return is_icmp and packet.payload[:1] in [bytes((one,)) for one in wanted if one >= 0]
 
 
 def _interface(_: Simulation, packet: Packet, found: re.Match[str]) -> bool:
@@ -234,7 +248,7 @@ _STATEMENTS: list[tuple[re.Pattern[str], _Statement]] = [
         (r"(ip6?) saddr (\. [^@]*) @(\w+)", _in_seen),
         (r"update @(\w+) \{ (ip6?) ([^}]*) \}", _update),
         (r"(ip6?) daddr (\S+)", _destination),
-        (r"meta l4proto (!= )?(\{[^}]*\}|\w+)", _protocol),
+        (r"meta l4proto (!= )?(\{[^}]*\}|[\w-]+)", _protocol),
         (r"(iifname|oifname) (!= )?(\{[^}]*\}|\"[^\"]*\")", _interface),
         (r"dnat (ip6?) to (\S+)", _dnat),
         (r"numgen random mod \d+( !=)? 0", lambda _, p, f: p.is_drawn == (not f[1])),
@@ -250,7 +264,8 @@ _STATEMENTS: list[tuple[re.Pattern[str], _Statement]] = [
         (r"meta length (\d+)", lambda _, p, f: p.length == int(f[1])),
         (r"tcp doff (\d+)", lambda _, p, f: p.protocol == 6 and f[1] == "5"),
         (r"tcp flags & \(fin \| syn \| rst\) == 0", lambda _, p, f: not p.flags & 7),
-        (r"icmp(?:v6)? type (?:\{[^}]*\}|\S+)", lambda _, p, f: False),  # none of ours is one
+        (r"icmp(v6)? type (\{[^}]*\}|\S+)", _icmp),
+        (r"icmp code != frag-needed", lambda _, p, f: p.payload[1:2] != b"\4"),
         (r"(tcp|udp) dport (\d+)", lambda _, p, f: (p.protocol, p.dport)
          == (_NUMBERS[f[1]], int(f[2]))),
         (r"redirect to :(\d+)", _redirect),

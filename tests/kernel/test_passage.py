@@ -41,6 +41,9 @@ _PAIRS = {
 }
 """Places with and without a denial, and the client, in both families."""
 
+_ICMP = {3: 1, 4: 3, 5: 137, 8: 128, 11: 3, 12: 4}
+"""Types of ICMP and their like of ICMPv6 (source quench has none); "too big" is a code of 3."""
+
 _EPOCHS = st.sampled_from([0, _NOW - 1, _NOW, _NOW + 1, 255])
 _NUMBERS = st.sampled_from([*_TARGETS, 200, REFUSE_PLACE, REFUSE, 253, BLOCK_PLACE, BLOCK])
 _MARKS = st.builds(
@@ -56,7 +59,9 @@ _PACKETS = st.builds(
     protocol=st.sampled_from([17, 17, 6, 1, 132]),
     sport=st.integers(1, 9),
     flags=st.sampled_from([0x02, 0x10, 0x11, 0x18]),
-    payload=st.binary(max_size=30) | st.binary(max_size=30).map(lambda octets: b"\x80" + octets),
+    payload=st.binary(max_size=30)
+    | st.sampled_from([b"\3\1error", b"\3\4too big", b"\x0b\0late", b"\x08\0echo"])
+    | st.binary(max_size=30).map(lambda octets: b"\x80" + octets),
     checksum=st.sampled_from([0, 0x15]),
     mark=_MARKS,
     ct=_MARKS,
@@ -70,8 +75,13 @@ _PACKETS = st.builds(
 def six(packet: Packet) -> Packet:
     """Give the same packet in IPv6."""
     ends = _PAIRS[packet.destination], _PAIRS[packet.source]
-    option = "rt" if packet.option else ""
-    return replace(packet, destination=ends[0], source=ends[1], option=option)
+    other = replace(packet, destination=ends[0], source=ends[1])
+    other.option = "rt" if packet.option else ""
+    if packet.protocol == 1:
+        kind = _ICMP.get(packet.payload[0], 200) if packet.payload else 0
+        other.protocol = 58
+        other.payload = bytes((2 if packet.payload[:2] == b"\3\4" else kind,)) + packet.payload[1:]
+    return other
 
 
 def others(packet: Packet) -> tuple[int, int]:
@@ -142,6 +152,7 @@ class PassageTests(SynchronousTestCase):
         packet.iif, packet.oif, packet.is_reply, packet.is_dnat = "up0", "eth1", is_reply, False
         if not is_reply:  # a stranger's flow is none that a client's packet began
             packet.ct &= OTHERS_MASK
+        packet.mark &= OTHERS_MASK
         ct = packet.ct
         if self.way(packet) == "accept":
             self.assertTrue(is_reply)
@@ -162,6 +173,28 @@ class PassageTests(SynchronousTestCase):
         packet = Packet(protocol=6, is_invalid=True)
         self.assertEqual(self.way(packet), "drop")
         self.assertEqual(self.way(six(Packet(protocol=6, is_invalid=True))), "drop")
+
+    def test_icmp_errors(self) -> None:
+        """A client's ICMP errors, which quote what came to it, do not pass nor ask, but for "too
+        big"; in a flow that was let go as in a new one."""
+        for ct in (0, mark(_NOW)):
+            for kind, code in ((3, 1), (3, 3), (4, 0), (5, 1), (11, 0), (12, 0), (3, 4), (8, 0)):
+                packet = Packet(protocol=1, payload=bytes((kind, code)) + bytes(6), ct=ct)
+                passes = "accept" if ct else "queue"
+                expected = passes if (kind, code) in ((3, 4), (8, 0)) else "drop"
+                for one in (six(packet), packet):
+                    self.assertEqual(self.way(one), expected, (kind, code))
+
+    def test_begins(self) -> None:
+        """A SYN begins a stream, whatever the kernel has kept of one of the same five-tuple."""
+        for flags, verdict in ((0x02, "queue"), (0x12, "accept"), (0x10, "accept")):
+            packet = Packet(protocol=6, flags=flags, ct=mark(_NOW) | 0x1200)
+            self.assertEqual(self.way(packet), verdict)
+
+    def test_hidden(self) -> None:
+        """What an authentication header hides from the signatures does not pass."""
+        packet = replace(six(Packet()), protocol=51, ct=mark(_NOW))
+        self.assertEqual(self.way(packet), "drop")
 
     def test_own(self) -> None:
         """What is for the gateway itself does not ask, and is no flow of anybody's."""

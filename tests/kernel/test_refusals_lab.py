@@ -181,4 +181,4 @@ class SourceRouteTests(ToyCase):
         self.assertNotIn(b"\x7froute", b"".join(one.octets for one in self.uplink.frames()))
         self.assertEqual(len(self.toy.asked), 2)  # the sentinels
         counts = re.findall(r"counter packets (\d+)", self.nft("chain", "unusual"))
-        self.assertEqual(counts, ["1", "1", "1"])
+        self.assertEqual(counts[-3:], ["1", "1", "1"])

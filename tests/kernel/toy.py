@@ -75,7 +75,8 @@ class Toy:
         self.table = nft.Nft()
         self.replies = Replies()
         self._lab = lab
-        self._turn = threading.Lock()
+        self.turn = threading.Lock()
+        """Who holds it keeps the judge waiting."""
         has_nft_queue = lab.call(Space.GATEWAY, nft.has_queue)
         self.router = Router(**{
             "clients": ("clients",), "epoch": 1, "has_nft_queue": has_nft_queue,
@@ -103,7 +104,7 @@ class Toy:
         prepared = self._lab.call(Space.GATEWAY, lambda: self.table.prepare(router))
 
         def commit() -> None:
-            with self._turn:  # as on the reactor: nothing is judged in between
+            with self.turn:  # as on the reactor: nothing is judged in between
                 self._lab.call(Space.GATEWAY, lambda: self.table.commit(prepared))
                 self.router = router
                 self.judge.adopt(router.epoch)
@@ -113,7 +114,7 @@ class Toy:
 
     def expire(self) -> None:
         """Give up the streams that say too little for too long."""
-        with self._turn:
+        with self.turn:
             self.judge.expire()
 
     def stop(self) -> None:
@@ -136,7 +137,7 @@ class Toy:
         poll.register(self.queue, select.POLLIN)
         poll.register(self._bell, select.POLLIN)
         while all(descriptor != self._bell for descriptor, _ in poll.poll()):
-            with self._turn:
+            with self.turn:
                 self.queue.doRead()
 
     def _judged(self, queued: Queued) -> int | None:
