@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
@@ -17,14 +18,14 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from gateway.config import Config
+from gateway.epochs import Change, Epochs
 from gateway.errors import GatewayError
 from gateway.evidence import decisions
 from gateway.evidence.decisions import DecisionLog, load_key
 from gateway.evidence.pseudonyms import Pseudonyms
-from gateway.flow.epoch import Atlas, Epoch
+from gateway.flow.epoch import Epoch
 from gateway.flow.table import Flow, FlowLimits, FlowTable, Judged, Observer
 from gateway.model import Endpoint, FlowKey, Verdict
-from gateway.sources import load_atlas, load_epoch
 
 _log = Logger(namespace="gateway.core")
 
@@ -69,16 +70,6 @@ class World:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What another epoch is made of."""
-
-    number: int
-    today: datetime.date
-    reads: bool
-    """True: the policy's file is read again; False: only the day is another."""
-
-
 Commit = Callable[[], None]
 """Puts what was prepared into force, at once; raises CarryError, and then nothing has changed."""
 Prepare = Callable[[Epoch, Change], Deferred[Commit]]
@@ -99,22 +90,25 @@ class Core:
         leads: bool = True,
         today: datetime.date | None = None,
         log_name: str = decisions.NAME,
+        kept: Path | None = None,
     ) -> None:
         """Load everything; open nothing but the decision log.
 
         Args:    number: of the first epoch.  leads: False: another process says when the epoch
                  changes (router mode's workers).  today: omitted: as the world says.
                  log_name: the decision log's, in the folder of the evidence.
+                 kept: a copy of the policy that is in force already, to begin with.
         Raises:  InputError: as load_epoch; DataError: a log that cannot be opened where evidence
                  is required.
         """
         self.config = config
         self.world = world
         self._today = world.now().date() if today is None else today
-        self._sources = config
-        """Whose `policy` and `geo` are in force; a reload reads the file again."""
+        self.epochs = Epochs(config, world.now, world.in_thread, kept)
         self._leads = leads
-        epoch = load_epoch(config, number, self._today)
+        epoch = self.epochs.first(number, self._today)
+        self.since = world.now()
+        """When the epoch came into force."""
         self.witness = Witness(self._open_log(log_name), config.evidence.required, tuple(observers))
         limits = config.limits
         self.table = FlowTable(
@@ -182,41 +176,16 @@ class Core:
         return self._turn.run(lambda: Deferred.fromCoroutine(self._reload()))
 
     async def _reload(self) -> bool:
-        change = Change(self.table.epoch.number + 1, self._today, reads=True)
+        before = self.table.epoch
+        change = Change(before.number + 1, self._today, reads=True)
         try:
-            sources, epoch = await self.load(change)
+            sources, epoch = await self.epochs.next(change, before)
             await self._go_over(epoch, change)
         except GatewayError as error:
-            _log.error(
-                "reload refused, epoch {epoch} stays: {reason}",
-                epoch=self.table.epoch.number,
-                reason=str(error),
-            )
+            self.epochs.refused(error, before.number)
             return False
-        if sources.fixed_part() != self.config.fixed_part():
-            _log.warn(
-                "of the configuration, only policy and geo are loaded again: restart for more"
-            )
-        self._sources = sources
+        await self.epochs.adopted(sources, epoch, change.today)
         return True
-
-    async def load(self, change: Change) -> tuple[Config, Epoch]:
-        """Load another epoch; nothing judges by it yet.
-
-        Raises:  GatewayError: it cannot be.
-        """
-        in_thread = self.world.in_thread
-        if change.reads:
-            sources = self._sources.again()
-            return sources, await in_thread(load_epoch, sources, change.number, change.today)
-        before = self.table.epoch
-        try:
-            atlas: Atlas = await in_thread(load_atlas, self._sources, change.today)
-        except GatewayError as error:
-            _log.error("data cannot be loaded again: {reason}", reason=str(error))
-            atlas = before.atlas
-        policy = before.policy.on(change.today)
-        return self._sources, Epoch.of(change.number, policy, atlas)
 
     async def _go_over(self, epoch: Epoch, change: Change) -> None:
         """Put an epoch into force.
@@ -231,6 +200,7 @@ class Core:
     def adopt(self, epoch: Epoch) -> None:
         """Judge everything by an epoch from here on."""
         self.table.adopt(epoch)
+        self.since = self.world.now()
         self._announce(epoch)
         for adopted in self.on_adopted:
             adopted()
@@ -255,7 +225,7 @@ class Core:
         before = self.table.epoch
         change = Change(before.number + 1, today, reads=False)
         try:
-            _, epoch = await self.load(change)
+            _, epoch = await self.epochs.next(change, before)
             await self._go_over(epoch, change)
         except GatewayError as error:
             _log.error("the day's change failed: {reason}", reason=str(error))
@@ -295,7 +265,8 @@ class Witness:
     def __init__(
         self, decisions: DecisionLog | None, required: bool, observers: tuple[Observer, ...]
     ) -> None:
-        self._decisions = decisions
+        self.log = decisions
+        """None: no decision is written down."""
         self._required = required
         self._observers = observers
         self.refusals: Counter[str] = Counter()
@@ -304,14 +275,14 @@ class Witness:
 
     def begin_batch(self) -> None:
         """Gather decisions from now on, to write them together."""
-        if self._decisions is not None:
-            self._decisions.begin_batch()
+        if self.log is not None:
+            self.log.begin_batch()
             self._batch = []
 
     def flush(self) -> bool:
         """Write what was gathered, before one of its verdicts is carried out; False: it may not be,
         since evidence is required and a decision of this batch could not be written."""
-        return self._decisions is None or self._decisions.flush() or not self._required
+        return self.log is None or self.log.flush() or not self._required
 
     def end_batch(self) -> list[FlowKey]:
         """Write what was gathered, and from now on each decision by itself.
@@ -319,7 +290,7 @@ class Witness:
         Returns: the flows that were decided in this batch, if `flush` would say False; else none.
         """
         batch, self._batch = self._batch, None
-        if self._decisions is None or self._decisions.end_batch() or not self._required:
+        if self.log is None or self.log.end_batch() or not self._required:
             return []
         return batch or []
 
@@ -327,11 +298,11 @@ class Witness:
         """Observer API."""
         for observer in self._observers:
             observer.decided(epoch, judged, payload)
-        if self._decisions is None:
+        if self.log is None:
             return not self._required
         if self._batch is not None:
             self._batch.append(judged.facts.key)
-        return self._decisions.write(epoch, judged, payload) or not self._required
+        return self.log.write(epoch, judged, payload) or not self._required
 
     def ended(self, flow: Flow) -> None:
         """Observer API."""
@@ -348,15 +319,15 @@ class Witness:
 
     def not_carried(self, key: FlowKey, verdict: Verdict, reason: str) -> None:
         """Observer API."""
-        if self._decisions is not None:
-            self._decisions.write_not_carried(key, verdict, reason)
+        if self.log is not None:
+            self.log.write_not_carried(key, verdict, reason)
         for observer in self._observers:
             observer.not_carried(key, verdict, reason)
 
     def barred(self, client: Endpoint, name: str, verdict: Verdict) -> None:
         """Observer API."""
-        if self._decisions is not None:
-            self._decisions.write_barred(client, name, verdict)
+        if self.log is not None:
+            self.log.write_barred(client, name, verdict)
         for observer in self._observers:
             observer.barred(client, name, verdict)
 
@@ -368,5 +339,5 @@ class Witness:
 
     def close(self) -> None:
         """Close the decision log."""
-        if self._decisions is not None:
-            self._decisions.close()
+        if self.log is not None:
+            self.log.close()

@@ -12,6 +12,9 @@ from twisted.logger import Logger
 
 from gateway import config as sections
 from gateway.config import Config, MasqueExit
+from gateway.console.attendance import Attendance
+from gateway.console.status import Exit as Way
+from gateway.console.status import Process
 from gateway.core import Core, World
 from gateway.errors import AddressError, CarryError, InputError, Problem
 from gateway.flow.table import Observer
@@ -51,6 +54,7 @@ class Gateway:
         """
         self.router = RouterMode(reactor, config, self.core, wiring) if config.transparent else None
         self.core.on_adopted += [listener.rejudge for listener in self.listeners]
+        self._attendance = Attendance(reactor, self.core, self._process)
         if not config.exits and any(self.core.table.epoch.policy.targets()):
             _log.warn("there is no exit: what the policy wraps is blocked")
 
@@ -74,12 +78,22 @@ class Gateway:
             _log.info("{kind} on {at}", kind=section.kind, at=str(self.bound[-1]))
         self.outward.start()
         self.core.start()
+        self._attendance.start()
+
+    def _process(self) -> Process:
+        config = self.core.config
+        doors = zip(config.doors, self.bound, strict=False)
+        listeners = [{"kind": section.kind, "at": str(at)} for section, at in doors]
+        listeners += [{"kind": one.kind, "at": one.interface} for one in config.transparent]
+        exits: dict[str, Way] = {**self.outward.tunnels, **self.outward.interfaces}
+        return Process(self.core, tuple(listeners), exits, self.router)
 
     def stop(self) -> Deferred[object]:
         """Stop accepting, close every flow and tunnel; fires when every socket is closed."""
         closing: list[Deferred[Any]] = [
             listener.stop() for listener in self.listeners[: len(self.bound)]
         ]
+        closing.append(self._attendance.stop())
         if self.router is not None:
             closing.append(self.router.stop())
         closed = DeferredList(closing, consumeErrors=True)
@@ -117,6 +131,7 @@ class ExitServer:
             gateways=section.gateways,
         )
         self.core.on_adopted.append(self._exit.rejudge)
+        self._attendance = Attendance(reactor, self.core, self._process)
         self.bound: Endpoint | None = None
 
     def start(self) -> None:
@@ -131,6 +146,10 @@ class ExitServer:
             self.core.stop()
             raise InputError([config.problem("exit", "address", says=str(error))]) from error
         self.core.start()
+        self._attendance.start()
+
+    def _process(self) -> Process:
+        return Process(self.core, ({"kind": "exit", "at": str(self.bound)},), {}, None)
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -139,7 +158,8 @@ class ExitServer:
 
     def stop(self) -> Deferred[object]:
         """Say goodbye to every gateway; fires when every socket is closed."""
-        return _then(self._exit.stop(), self._stopped)
+        stopped = self._attendance.stop()
+        return _then(stopped, lambda _result: self._exit.stop(), self._stopped)
 
     def _stopped(self, result: object) -> object:
         self.core.stop()

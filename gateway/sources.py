@@ -5,24 +5,31 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from gateway import geo, policy
 from gateway.config import Config, InterfaceExit
 from gateway.errors import AddressError, DataError, InputError, Problem
+from gateway.flow.cases import run_cases
 from gateway.flow.epoch import Epoch
 from gateway.model import Action, Endpoint, FlowKey, Transport
 
 
-def load_epoch(config: Config, number: int, today: datetime.date) -> Epoch:
+def load_epoch(
+    config: Config, number: int, today: datetime.date, kept: Path | None = None
+) -> Epoch:
     """Load what a configuration names: its policy and its data.
 
-    Raises:  InputError: with every fault of the policy, the data and what refers to them.
+    Args:    kept: a policy that passed its cases before, instead of the one that is named.
+    Raises:  InputError: with every fault of the policy, the data and what refers to them, and every
+             case of the policy that fails.
     """
     problems: list[Problem] = []
     loaded = atlas = None
     try:
-        loaded = policy.load(config.path(config.policy), today)
+        loaded = policy.load(kept or config.path(config.policy), today)
         problems += _unknown_targets(config, loaded)
     except InputError as error:
         problems += error.problems
@@ -33,9 +40,18 @@ def load_epoch(config: Config, number: int, today: datetime.date) -> Epoch:
     if loaded is not None and atlas is not None:
         epoch = Epoch.of(number, loaded, atlas)
         problems += _barred_ways(config, epoch)
+        if kept is None:
+            problems += _failing_cases(epoch)
         if not problems:
             return epoch
     raise InputError(problems)
+
+
+def _failing_cases(epoch: Epoch) -> Iterable[Problem]:
+    """A policy that does not do what its author says it does is not put into force."""
+    for result in run_cases(epoch):
+        if result.failure is not None:
+            yield replace(result.case.place, sentence=f"this case fails: {result.failure}")
 
 
 def load_atlas(config: Config, today: datetime.date) -> geo.Atlas:

@@ -75,6 +75,46 @@ class CoreTests(SynchronousTestCase):
         self.assertIs(self.successResultOf(core.reload()), False)
         self.assertEqual(core.table.epoch.policy.name, "closed")
 
+    def test_failing_case(self) -> None:
+        """A policy that does not do what its cases say is refused, at the case's line: by a reload,
+        and at the start."""
+        core = self.core()
+        case = 'cases: [{flow: "udp 10.1.0.2:5000 > 192.0.2.1:4001", expect: {action: block}}]\n'
+        wrong = POLICY + case.replace("expect", "payload: {hex: 7f020304}, expect")
+        (self.folder / "policy.yaml").write_text(wrong)
+        self.assertIs(self.successResultOf(core.reload()), False)
+        (fault,) = core.epochs.last.faults
+        self.assertIn("policy.yaml:6:9: this case fails: action is allow", fault)
+        error = self.assertRaises(InputError, self.alone, wrong)
+        self.assertIn("this case fails", str(error))
+
+    def alone(self, policy: str) -> Core:
+        """Make another core, with a folder in which nothing was kept yet."""
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        return self.core(policy=policy)
+
+    def test_last_good(self) -> None:
+        """The last good policy stands in for one that is refused at the start, and the reload that
+        follows ends that."""
+        self.core().stop()
+        core = self.core(policy="policy: broken\ndefault: open\n")
+        self.assertEqual(core.table.epoch.policy.name, "promise")
+        self.assertIs(core.epochs.is_standing_in, True)
+        self.assertIn('"open"', core.epochs.last.faults[0])
+        (self.folder / "policy.yaml").write_text("policy: mended\n")
+        self.assertIs(self.successResultOf(core.reload()), True)
+        self.assertIs(core.epochs.is_standing_in, False)
+        self.assertEqual(core.epochs.last.faults, ())
+
+    def test_last_good_does_not_fit(self) -> None:
+        """Where the last good policy fits no longer either, the faults are those of the new one."""
+        self.core().stop()
+        nowhere = GATEWAY.replace("us-east", "us-west")  # the kept one wraps to us-east
+        error = self.assertRaises(InputError, self.core, nowhere, "policy: x\ndefault: open\n")
+        self.assertNotIn("us-east", str(error))
+        self.assertIn('"open"', str(error))
+
     def test_midnight(self) -> None:
         """An exception stops allowing when its last day is over, without anybody's doing."""
         core = self.core()

@@ -96,9 +96,16 @@ def _be_prompt(core: Core, reactor: Any) -> None:
 @click.option("--epoch", type=int, required=True)
 @click.option("--today", type=click.DateTime(["%Y-%m-%d"]), required=True)
 @click.option("--state", required=True)
+@click.option("--policy", type=click.Path(path_type=Path))
 @clear_errors
 def worker(
-    config_path: str, queue: int, number: int, epoch: int, today: datetime.datetime, state: str
+    config_path: str,
+    queue: int,
+    number: int,
+    epoch: int,
+    today: datetime.datetime,
+    state: str,
+    policy: Path | None,
 ) -> None:
     """Judge one of router mode's queues: `gateway run` starts this, nobody else."""
     from twisted.internet import reactor, stdio
@@ -108,7 +115,7 @@ def worker(
     # The leader gets them too, and says when.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    now_ = Now(number, epoch, today.date(), state)
+    now_ = Now(number, epoch, today.date(), state, policy)
     judge = Worker(twisted_reactor, config.load(config_path), World.of_host(), queue, now_)
     _be_prompt(judge.core, twisted_reactor)
     stdio.StandardIO(Orders(twisted_reactor, judge))

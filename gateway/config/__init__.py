@@ -27,6 +27,7 @@ from gateway.config.sections import (
     Relay,
     RouterOptions,
     Socks5Listener,
+    State,
     TransparentListener,
 )
 from gateway.document import Document, Section, parse, read, validate
@@ -61,6 +62,9 @@ class Config(Section):
     geo: Geo = Geo()
     identifiers: Identifiers = Identifiers()
     evidence: Evidence = Evidence()
+    state: State = State()
+    watch: bool = False
+    """Load again by itself when the policy, or a file that it names, changes."""
     console: Console | None = None
     limits: Limits = Limits()
     router: RouterOptions = RouterOptions()

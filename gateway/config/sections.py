@@ -226,6 +226,12 @@ class Evidence(Section):
     """true: what cannot be written down is blocked."""
 
 
+class State(Section):
+    """What a gateway keeps for its next start, and where its own commands reach it."""
+
+    path: PathText = "state/"
+
+
 class Console(Section):
     """The console: a later version has it."""
 

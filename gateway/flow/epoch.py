@@ -4,11 +4,11 @@ Never: sockets, the clock."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.model import Content, Evidence, Facts, FlowKey, Place, Traffic, Verdict
+from gateway.model import Axis, Content, Evidence, Facts, FlowKey, Place, Traffic, Verdict
 from gateway.model import Protocol as Spoken
 from gateway.policy import Considered, Policy
 from gateway.wire import recognise
@@ -31,11 +31,35 @@ class Survey(Protocol):
         included; those of class 0 are left out."""
 
 
+class Source(Protocol):
+    """One source of evidence."""
+
+    @property
+    def name(self) -> str:
+        """Its own."""
+
+    @property
+    def axis(self) -> Axis:
+        """What it speaks of."""
+
+    @property
+    def built(self) -> str:
+        """ISO date of its data; "" if it does not say."""
+
+    @property
+    def stale(self) -> bool:
+        """Whether it is too old to count."""
+
+
 class Atlas(Protocol):
     """What an epoch needs of geo."""
 
     revision: str
     warnings: tuple[str, ...]
+
+    @property
+    def sources(self) -> Sequence[Source]:
+        """What was loaded."""
 
     def place(self, address: bytes) -> Place:
         """Give the place of an address."""

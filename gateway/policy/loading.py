@@ -64,6 +64,7 @@ def compile_policy(
         jurisdictions=jurisdictions,
         cases=tuple(cases),
         warnings=tuple(_warnings(document, section, rules)),
+        files=tuple(one.file for one in (document, beside) if one is not None),
     )
 
 

@@ -44,6 +44,8 @@ class Policy:
     jurisdictions: Mapping[str, Jurisdiction]
     cases: tuple[Case, ...]
     warnings: tuple[Problem, ...]
+    files: tuple[str, ...] = ()
+    """The paths of all files that it was read from."""
     _by_place: dict[Place, dict[str, Truth]] = field(default_factory=dict, compare=False)
     _listing: tuple[Jurisdiction, ...] = field(init=False, compare=False)
     """The jurisdictions that look at an address, not only at its place."""

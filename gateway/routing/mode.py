@@ -12,7 +12,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gateway.config import Config
-from gateway.core import Change, Commit, Core
+from gateway.core import Commit, Core
+from gateway.epochs import Change
 from gateway.errors import GatewayError, InputError
 from gateway.flow.epoch import Epoch
 from gateway.listeners.interfaces import Wiring
@@ -75,7 +76,8 @@ class RouterMode:
 
     def _now(self) -> Now:
         epoch, rules = self._core.table.epoch, self._rules
-        return Now(epoch.number, rules.router.epoch, self._core.today, rules.state)
+        kept = self._core.epochs.kept
+        return Now(epoch.number, rules.router.epoch, self._core.today, rules.state, kept)
 
     def prepare(self, epoch: Epoch, change: Change) -> Deferred[Commit]:
         """Make kernel and workers ready for an epoch (core's Prepare)."""
@@ -134,6 +136,11 @@ class RouterMode:
     def counters(self) -> Mapping[str, int]:
         """What was judged and carried so far, by name."""
         return {**self._judging.counters, **{f"tcp: {k}": v for k, v in self._tcp.counters.items()}}
+
+    @property
+    def trouble(self) -> str:
+        """Why rules or routes cannot be put up again; "": nothing is wrong."""
+        return self._trouble
 
     def _watch(self) -> Deferred[None] | None:
         try:

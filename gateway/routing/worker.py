@@ -12,7 +12,8 @@ from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
 from gateway.config import Config
-from gateway.core import Change, Core, World
+from gateway.core import Core, World
+from gateway.epochs import Change
 from gateway.errors import CarryError, GatewayError, WireError
 from gateway.flow.epoch import Epoch
 from gateway.outward import Outward
@@ -42,6 +43,7 @@ class Worker:
             leads=False,
             today=now.today,
             log_name=f"decisions-{queue}.jsonl",
+            kept=now.policy,
         )
         self._targets = Targets(config)
         self._hold_against(self.core.table.epoch, now.state)
@@ -49,7 +51,7 @@ class Worker:
         self._outward = Outward(reactor, config, self.core)
         self._judging = Judging(reactor, self.core, self._outward.wiring, self._targets)
         self.core.on_adopted.append(self._judging.rejudge)
-        self._next: Epoch | None = None
+        self._next: tuple[Config, Epoch] | None = None
 
     def start(self) -> None:
         """Open the queue.
@@ -66,9 +68,9 @@ class Worker:
         Raises:  GatewayError: it cannot be loaded, or is not the leader's.
         """
         change = Change(order.number, order.today, order.reads)
-        _, epoch = await self.core.load(change)
+        sources, epoch = await self.core.epochs.next(change, self.core.table.epoch)
         self._hold_against(epoch, order.state)
-        self._next = epoch
+        self._next = sources, epoch
         self._judging.pause()
 
     def adopt(self, epoch: int) -> None:
@@ -77,7 +79,8 @@ class Worker:
         Args:    epoch: of the marks.
         """
         if self._next is not None:
-            prepared, self._next = self._next, None
+            (sources, prepared), self._next = self._next, None
+            self.core.epochs.sources = sources
             self._judging.adopt(epoch)
             self.core.adopt(prepared)
             self._judging.resume()

@@ -10,6 +10,7 @@ import datetime
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -41,6 +42,8 @@ class Now:
     """Of the marks."""
     today: datetime.date
     state: str
+    policy: Path | None = None
+    """A copy of the policy; None: it is where the configuration says."""
 
 
 class Workers:
@@ -109,7 +112,7 @@ class _Worker(ProcessProtocol):
         self._again = None
         self._started = now = self._now()
         self._unread, self.is_ready = b"", False
-        options = {
+        options: dict[str, object] = {
             "config": self._config,
             "queue": self._queue,
             "number": now.number,
@@ -117,6 +120,8 @@ class _Worker(ProcessProtocol):
             "today": now.today,
             "state": now.state,
         }
+        if now.policy is not None:
+            options["policy"] = now.policy
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         # -P: no module of the working directory stands in for one of ours.
         argv = [sys.executable, "-P", "-m", "gateway", "worker", *words]

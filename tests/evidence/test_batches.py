@@ -53,7 +53,7 @@ class BatchTests(SynchronousTestCase):
         return core
 
     def log(self, core: Core) -> DecisionLog:
-        log = core.witness._decisions
+        log = core.witness.log
         assert log is not None
         return log
 
@@ -119,7 +119,7 @@ class BatchTests(SynchronousTestCase):
         """Where no log could be opened and none is required, batches go through."""
         core = self.core("false")
         core.witness.close()
-        core.witness._decisions = None
+        core.witness.log = None
         core.witness.begin_batch()
         self.judge(core, FLOWS)
         self.assertTrue(core.witness.flush())

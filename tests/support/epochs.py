@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from gateway.flow.epoch import Epoch
 from gateway.flow.table import Flow, Judged
+from gateway.geo import SourceInfo
 from gateway.model import Endpoint, Evidence, FlowKey, Place, Verdict, pack, unpack
 from tests.support.facts import AMERICA, CHINA, NOBODY, policy
 
@@ -70,6 +71,7 @@ class FakeAtlas:
 
     revision = "fake"
     warnings: tuple[str, ...] = ()
+    sources: tuple[SourceInfo, ...] = ()
 
     def place(self, address: bytes) -> Place:
         """Atlas API."""

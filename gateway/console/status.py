@@ -1,0 +1,137 @@
+"""The status of a running process.  Owns: one account of it all, and what is wrong.
+Knows: core, the ways out, router mode; reads only.  Never: printing, sockets."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Protocol
+
+from gateway.core import Core
+from gateway.routing.mode import RouterMode
+
+Status = dict[str, Any]
+"""JSON: health ("ok" or "trouble"), troubles (a sentence each), version, pid, started, policy,
+last_load, data, listeners, exits, flows, refusals, log, router; times are ISO 8601, UTC."""
+
+
+class Exit(Protocol):
+    """A way out that is up or down."""
+
+    @property
+    def up(self) -> bool:
+        """Whether a flow can be opened."""
+
+    @property
+    def sentence(self) -> str:
+        """What was last said about it."""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What happened since the start, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What is asked."""
+
+    core: Core
+    listeners: tuple[Mapping[str, str], ...]
+    """Kind, and where it listens."""
+    exits: Mapping[str, Exit]
+    router: RouterMode | None
+
+
+def status(process: Process, started: datetime.datetime) -> Status:
+    """Give the status of a process."""
+    core = process.core
+    said: Status = {
+        "version": version("rtc-gateway"),
+        "pid": os.getpid(),
+        "started": _time(started),
+        "policy": _policy(core),
+        "last_load": _last_load(core),
+        "data": _data(core),
+        "listeners": [dict(one) for one in process.listeners],
+        "exits": [_exit(name, one) for name, one in process.exits.items()],
+        "flows": len(core.table),
+        "refusals": dict(core.witness.refusals),
+        "log": _log(core),
+        "router": None if process.router is None else _router(process.router),
+    }
+    troubles = list(_troubles(said))
+    return {"health": "trouble" if troubles else "ok", "troubles": troubles, **said}
+
+
+def _time(at: datetime.datetime) -> str:
+    return at.isoformat(timespec="seconds")
+
+
+def _policy(core: Core) -> Status:
+    policy = core.table.epoch.policy
+    return {
+        "name": policy.name,
+        "revision": policy.revision,
+        "mode": str(policy.mode),
+        "epoch": core.table.epoch.number,
+        "since": _time(core.since),
+        "rules": len(policy.rules),
+        "files": list(policy.files),
+        "stands_in": core.epochs.is_standing_in,
+        "warnings": [str(one) for one in policy.warnings],
+    }
+
+
+def _last_load(core: Core) -> Status:
+    last = core.epochs.last
+    return {"at": _time(last.at), "accepted": not last.faults, "faults": list(last.faults)}
+
+
+def _data(core: Core) -> Status:
+    atlas = core.table.epoch.atlas
+    sources = [
+        {"name": one.name, "axis": str(one.axis), "built": one.built, "stale": one.stale}
+        for one in atlas.sources
+    ]
+    return {"revision": atlas.revision, "sources": sources, "warnings": list(atlas.warnings)}
+
+
+def _exit(name: str, one: Exit) -> Status:
+    return {"name": name, "up": one.up, "says": one.sentence, "counters": dict(one.counters)}
+
+
+def _log(core: Core) -> Status:
+    log, required = core.witness.log, core.config.evidence.required
+    if log is None:
+        return {"path": None, "required": required, "written": 0, "lost": 0}
+    return {
+        "path": str(log.path),
+        "required": required,
+        "written": log.written,
+        "lost": log.lost,
+    }
+
+
+def _router(router: RouterMode) -> Status:
+    return {"trouble": router.trouble, "counters": dict(router.counters)}
+
+
+def _troubles(said: Status) -> Iterator[str]:
+    """Say what a person must look after."""
+    if said["policy"]["stands_in"]:
+        yield "the policy was refused at the start: the last good one stands in for it"
+    elif not said["last_load"]["accepted"]:
+        yield f"the last load was refused, epoch {said['policy']['epoch']} stays"
+    yield from said["data"]["warnings"]
+    for one in said["exits"]:
+        if not one["up"]:
+            yield f'exit "{one["name"]}" is down: {one["says"]}'
+    if said["log"]["path"] is None:
+        yield "no decision is written down"
+    elif said["log"]["lost"]:
+        yield f"{said['log']['lost']} decisions could not be written down"
+    if said["router"] is not None and said["router"]["trouble"]:
+        yield f"router mode: {said['router']['trouble']}"

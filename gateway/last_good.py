@@ -1,0 +1,127 @@
+"""The last good policy.  Owns: copies of the files that the policy in force was read from, kept for
+the next start.  Knows: the policy's loader, the folder's layout.  Never: which policy is in force.
+
+    FOLDER/last-good        the name of the generation that counts
+    FOLDER/last-good.N/     its files, each at its own absolute path, so that relative ones fit
+"""
+
+from __future__ import annotations
+
+import datetime
+import filecmp
+import itertools
+import os
+import shutil
+from pathlib import Path
+
+from gateway import policy
+from gateway.errors import DataError, InputError
+from gateway.policy import Policy
+
+_POINTER = "last-good"
+_ENTRY = "policy"
+"""In a generation: the path of the policy's own file, as it was."""
+_REVISION = "revision"
+
+
+class LastGood:
+    """The copies in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open nothing yet.
+
+        Args:    folder: made when something is kept.
+        """
+        self._folder = folder
+
+    @property
+    def path(self) -> Path | None:
+        """The kept policy's file; None: none is kept."""
+        if (generation := self._generation()) is None:
+            return None
+        return _inside(generation, Path((generation / _ENTRY).read_text()))
+
+    def _generation(self) -> Path | None:
+        """Give the one that counts; its files are whole, for it was pointed to after them."""
+        try:
+            generation = self._folder / (self._folder / _POINTER).read_text()
+        except OSError:
+            return None
+        return generation if (generation / _REVISION).exists() else None
+
+    def keep(self, path: Path, in_force: Policy, today: datetime.date) -> None:
+        """Keep the files of a policy, instead of those kept before.
+
+        The copy is read, and counts only if it says the same: a file may have been changed since.
+
+        Args:    path: the policy's file, from which `in_force` was loaded; today: as it was then.
+        Raises:  DataError: they cannot be kept; those kept before still count.
+        """
+        try:
+            if self._has(in_force):
+                return
+            before = self._generations()
+            fresh = self._copied(path, in_force)
+            if _revision(_inside(fresh, path.absolute()), today) != in_force.revision:
+                shutil.rmtree(fresh)
+                raise DataError(str(path), "it was changed while it was read", "no change")
+            self._point_to(fresh)
+            for one in before:
+                shutil.rmtree(one, ignore_errors=True)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise DataError(str(self._folder), reason, "a folder that can be written") from error
+
+    def _has(self, in_force: Policy) -> bool:
+        """Say whether the same is kept already."""
+        if (generation := self._generation()) is None:
+            return False
+        kept = (generation / _REVISION).read_text()
+        return kept == in_force.revision and all(
+            filecmp.cmp(file, _inside(generation, Path(file).absolute()), shallow=False)
+            for file in in_force.files
+        )
+
+    def _copied(self, path: Path, in_force: Policy) -> Path:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fresh = self._new()
+        for file in in_force.files:
+            copy = _inside(fresh, Path(file).absolute())
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+        (fresh / _ENTRY).write_text(str(path.absolute()))
+        (fresh / _REVISION).write_text(in_force.revision)
+        return fresh
+
+    def _new(self) -> Path:
+        for number in itertools.count(1):
+            fresh = self._folder / f"{_POINTER}.{number}"
+            try:
+                fresh.mkdir(mode=0o700)
+            except FileExistsError:
+                continue
+            return fresh
+        raise AssertionError("numbers do not end")
+
+    def _point_to(self, fresh: Path) -> None:
+        """Whoever reads the pointer finds the old generation, or the new one, whole."""
+        written = self._folder / f"{_POINTER}.new"
+        with written.open("w") as file:
+            file.write(fresh.name)
+            file.flush()
+            os.fsync(file.fileno())
+        written.replace(self._folder / _POINTER)
+
+    def _generations(self) -> list[Path]:
+        return [one for one in self._folder.glob(f"{_POINTER}.*") if one.is_dir()]
+
+
+def _inside(root: Path, path: Path) -> Path:
+    return root / path.relative_to(path.anchor)
+
+
+def _revision(path: Path, today: datetime.date) -> str | None:
+    try:
+        return policy.load(path, today).revision
+    except InputError:
+        return None

@@ -1,0 +1,102 @@
+"""gateway.watching: a policy's files, followed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway import config
+from gateway.core import Core
+from gateway.watching import Watch
+from tests.support.bundled import world
+
+GATEWAY = 'policy: policy.yaml\nlisteners: [{kind: socks5, address: "127.0.0.1:0"}]\n'
+
+
+class WatchTests(SynchronousTestCase):
+    """Changed files are loaded once they are left alone, and once only."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+        self.write("gateway.yaml", GATEWAY)
+        self.write("policy.yaml", "policy: first\n")
+        self.clock = Clock()
+        loaded = config.load(self.folder / "gateway.yaml")
+        self.core = Core(self.clock, loaded, world())
+        self.addCleanup(self.core.stop)
+        self.watch = Watch(self.clock, self.core)
+        self.watch.start()
+        self.addCleanup(self.watch.stop)
+        self.changes = 0
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file; the file system's clock may be too coarse to tell two writings apart."""
+        path = self.folder / name
+        path.write_text(text)
+        self.changes = getattr(self, "changes", 0) + 1
+        os.utime(path, ns=(self.changes, self.changes))
+
+    def look(self, times: int = 1) -> int:
+        """Look so many times; give the epoch that is in force then."""
+        for _ in range(times):
+            self.clock.advance(1)
+        return self.core.table.epoch.number
+
+    def test_nothing(self) -> None:
+        """Without a change nothing is loaded."""
+        self.assertEqual(self.look(10), 1)
+
+    def test_change(self) -> None:
+        """A changed policy is in force two looks later, and is loaded once."""
+        self.write("policy.yaml", "policy: second\n")
+        self.assertEqual(self.look(), 1)
+        self.assertEqual(self.look(), 2)
+        self.assertEqual(self.core.table.epoch.policy.name, "second")
+        self.assertEqual(self.look(10), 2)
+
+    def test_being_written(self) -> None:
+        """A file that changes from look to look is left alone until it does not."""
+        for name in ("second", "third", "fourth"):
+            self.write("policy.yaml", f"policy: {name}\n")
+            self.assertEqual(self.look(), 1)
+        self.assertEqual(self.look(), 2)
+        self.assertEqual(self.core.table.epoch.policy.name, "fourth")
+
+    def test_cases_beside(self) -> None:
+        """Cases that come to stand beside the policy count: failing ones refuse it."""
+        flow = "udp 10.1.0.2:5000 > 192.0.2.1:4001"
+        self.write("policy.cases.yaml", f'cases: [{{flow: "{flow}", expect: {{action: allow}}}}]\n')
+        self.assertEqual(self.look(3), 1)
+        self.assertIn("this case fails: action is block", self.core.epochs.last.faults[0])
+
+    def test_configuration(self) -> None:
+        """So does a configuration that names another policy."""
+        self.write("other.yaml", "policy: other\n")
+        self.write("gateway.yaml", GATEWAY.replace("policy.yaml", "other.yaml"))
+        self.assertEqual(self.look(2), 2)
+        self.assertEqual(self.core.table.epoch.policy.name, "other")
+        self.write("other.yaml", "policy: another\n")
+        self.assertEqual(self.look(2), 3)
+
+    def test_refused(self) -> None:
+        """A refused one is not loaded again and again, and is when it is mended."""
+        self.write("policy.yaml", "policy: second\ndefault: open\n")
+        self.assertEqual(self.look(3), 1)
+        last = self.core.epochs.last
+        self.assertTrue(last.faults)
+        self.look(5)
+        self.assertIs(self.core.epochs.last, last)
+        self.write("policy.yaml", "policy: second\n")
+        self.assertEqual(self.look(3), 2)
+
+    def test_gone(self) -> None:
+        """A file that is gone is a refusal; the policy in force stays until it is back."""
+        (self.folder / "policy.yaml").unlink()
+        self.assertEqual(self.look(3), 1)
+        self.assertTrue(self.core.epochs.last.faults)
+        self.write("policy.yaml", "policy: back\n")
+        self.assertEqual(self.look(3), 2)
