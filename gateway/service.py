@@ -13,8 +13,9 @@ from twisted.logger import Logger
 from gateway import config as sections
 from gateway.config import Config, MasqueExit
 from gateway.console.attendance import Attendance
+from gateway.console.counts import Counts
+from gateway.console.status import Door, Process
 from gateway.console.status import Exit as Way
-from gateway.console.status import Process
 from gateway.core import Core, World
 from gateway.errors import AddressError, CarryError, InputError, Problem
 from gateway.flow.table import Observer
@@ -45,7 +46,8 @@ class Gateway:
         problems = [*_listener_faults(config), *_exit_faults(config)]
         if problems:
             raise InputError(problems)
-        self.core = Core(reactor, config, world, observers)
+        counts = Counts()
+        self.core = Core(reactor, config, world, (counts, *observers))
         self.outward = Outward(reactor, config, self.core)
         wiring = self.outward.wiring
         self.listeners: list[Listener] = [_listener(one, wiring) for one in config.doors]
@@ -54,7 +56,7 @@ class Gateway:
         """
         self.router = RouterMode(reactor, config, self.core, wiring) if config.transparent else None
         self.core.on_adopted += [listener.rejudge for listener in self.listeners]
-        self._attendance = Attendance(reactor, self.core, self._process)
+        self._attendance = Attendance(reactor, self.core, self._process, counts)
         if not config.exits and any(self.core.table.epoch.policy.targets()):
             _log.warn("there is no exit: what the policy wraps is blocked")
 
@@ -82,9 +84,9 @@ class Gateway:
 
     def _process(self) -> Process:
         config = self.core.config
-        doors = zip(config.doors, self.bound, strict=False)
-        listeners = [{"kind": section.kind, "at": str(at)} for section, at in doors]
-        listeners += [{"kind": one.kind, "at": one.interface} for one in config.transparent]
+        doors = zip(config.doors, self.bound, self.listeners, strict=False)
+        listeners = [Door(one.kind, str(at), door.counters) for one, at, door in doors]
+        listeners += [Door(one.kind, one.interface, {}) for one in config.transparent]
         exits: dict[str, Way] = {**self.outward.tunnels, **self.outward.interfaces}
         return Process(self.core, tuple(listeners), exits, self.router)
 
@@ -121,7 +123,8 @@ class ExitServer:
         problems = list(_credential_faults(config, ("exit",), section))
         if problems:
             raise InputError(problems)
-        self.core = Core(reactor, config, world, observers)
+        counts = Counts()
+        self.core = Core(reactor, config, world, (counts, *observers))
         self._exit = Exit(
             reactor,
             Endpoint.parse(section.address),
@@ -131,7 +134,7 @@ class ExitServer:
             gateways=section.gateways,
         )
         self.core.on_adopted.append(self._exit.rejudge)
-        self._attendance = Attendance(reactor, self.core, self._process)
+        self._attendance = Attendance(reactor, self.core, self._process, counts)
         self.bound: Endpoint | None = None
 
     def start(self) -> None:
@@ -149,7 +152,7 @@ class ExitServer:
         self._attendance.start()
 
     def _process(self) -> Process:
-        return Process(self.core, ({"kind": "exit", "at": str(self.bound)},), {}, None)
+        return Process(self.core, (Door("exit", str(self.bound), self.counters),), {}, None)
 
     @property
     def counters(self) -> Mapping[str, int]:

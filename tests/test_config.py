@@ -125,6 +125,16 @@ def one(key: str, entry: str) -> str:
             2,
             "not in this version",
         ),
+        "a console for strangers": (
+            'policy: p\nconsole: {address: "192.0.2.1:8470"}',
+            2,
+            "needs tokens",
+        ),
+        "a token in the clear": (
+            'policy: p\nconsole: {address: "127.0.0.1:1", tokens: [{name: a, sha256: secret}]}',
+            2,
+            "SHA-256",
+        ),
         "a limit of nought": ("policy: p\nlimits: {max_flows: 0}", 2, "greater than or equal to 1"),
     }
 )

@@ -3,6 +3,7 @@ Knows: the sections.  Never: opening what it names; service does."""
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,7 @@ from gateway.config.sections import (
 )
 from gateway.document import Document, Section, parse, read, validate
 from gateway.errors import InputError, Problem
+from gateway.model import Endpoint
 
 __all__ = [
     "Config",
@@ -159,7 +161,7 @@ def from_document(document: Document) -> Config:
         for at, one in enumerate(config.exits)
         if one.name == "nearest"
     ]
-    problems += _interfaces_twice(config)
+    problems += [*_interfaces_twice(config), *_open_console(config)]
     if problems:
         raise InputError(problems)
     return config
@@ -177,6 +179,17 @@ def _interfaces_twice(config: Config) -> Iterator[Problem]:
                 seen.add(one.interface)
     if len({one.snat for one in config.transparent}) > 1:
         yield config.problem("listeners", says="transparent listeners differ in snat")
+
+
+def _open_console(config: Config) -> Iterator[Problem]:
+    """Find a console that strangers could read."""
+    console = config.console
+    if console is None or console.tokens:
+        return
+    host = Endpoint.parse(console.address).host
+    if not ipaddress.ip_address(host).is_loopback:
+        says = f"{host} can be reached from elsewhere: a console there needs tokens"
+        yield config.problem("console", "address", says=says)
 
 
 def _twice(config: Config, key: str, named: tuple[Relay | Exit, ...]) -> list[Problem]:

@@ -4,6 +4,7 @@ Knows: pydantic.  Never: files, what one section means for another."""
 from __future__ import annotations
 
 import datetime
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -39,6 +40,12 @@ def _interface(text: str) -> str:
         return interface(text)
     except AddressError as error:
         raise ValueError(str(error)) from error
+
+
+def _digest(text: str) -> str:
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise ValueError("must be the token's SHA-256, in 64 hexadecimal digits, not the token")
+    return text
 
 
 def _own_port(given: object) -> object:
@@ -232,10 +239,23 @@ class State(Section):
     path: PathText = "state/"
 
 
+class TokenSection(Section):
+    """Somebody's right to ask the console."""
+
+    name: Name
+    sha256: Annotated[str, AfterValidator(_digest)]
+    """Of the token: `printf %s TOKEN | sha256sum`."""
+    scopes: Annotated[tuple[Literal["read", "reload"], ...], Field(min_length=1)] = ("read",)
+
+
 class Console(Section):
-    """The console: a later version has it."""
+    """The console: a web server for the people who look after a gateway."""
 
     address: EndpointText
+    hosts: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Names by which browsers reach it, besides its address and localhost."""
+    tokens: tuple[TokenSection, ...] = ()
+    """Omitted: reading is free, and only from this host; nothing can be changed."""
 
 
 class Limits(Section):

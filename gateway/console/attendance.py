@@ -1,18 +1,25 @@
-"""Attendance on a running process.  Owns: its control socket and the watch on its files, from start
-to stop.  Knows: configuration.  Never: carrying traffic: it goes on without these."""
+"""Attendance on a running process.  Owns: its control socket, its console and the watch on its
+files, from start to stop.  Knows: configuration.
+Never: carrying traffic: it goes on without these."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
 from gateway.console.control import Control
+from gateway.console.counts import Counts
+from gateway.console.guarding import Guard, Scope, Token
+from gateway.console.metrics import Metrics
 from gateway.console.status import Process, Status, status
+from gateway.console.web import Answers, Api, Web
 from gateway.core import Core
-from gateway.errors import CarryError
+from gateway.errors import CarryError, InputError
+from gateway.model import Endpoint
 from gateway.watching import Watch
 
 _log = Logger(namespace="gateway.console")
@@ -21,21 +28,39 @@ _log = Logger(namespace="gateway.console")
 class Attendance:
     """What serves the people who look after a process."""
 
-    def __init__(self, reactor: Any, core: Core, process: Callable[[], Process]) -> None:
+    def __init__(
+        self, reactor: Any, core: Core, process: Callable[[], Process], counts: Counts
+    ) -> None:
         """Open nothing yet."""
-        config = core.config
+        self._config = config = core.config
         self._process = process
         self._started = core.world.now()
         folder = config.path(config.state.path)
         self._control = Control(reactor, folder, self.status, core.reload)
         self._watch = Watch(reactor, core) if config.watch else None
+        self._web = None if config.console is None else self._console(reactor, core, counts)
 
     def status(self) -> Status:
         """Give the process's status."""
         return status(self._process(), self._started)
 
+    def _console(self, reactor: Any, core: Core, counts: Counts) -> Web:
+        section = core.config.console
+        assert section is not None, "asked for"
+        address = Endpoint.parse(section.address)
+        hosts = {"localhost", address.host, f"[{address.host}]", *map(str.lower, section.hosts)}
+        tokens = [
+            Token(one.name, one.sha256, frozenset(map(Scope, one.scopes))) for one in section.tokens
+        ]
+        guard = Guard(reactor.seconds, hosts, tokens, reads_freely=not tokens)
+        metrics = Metrics(self.status, lambda: core.table.epoch, counts, core.world.now)
+        return Web(reactor, address, Api(guard, Answers(self.status, metrics, core.reload)))
+
     def start(self) -> None:
-        """Begin; a socket that cannot be opened is a line in the log."""
+        """Begin; a control socket that cannot be opened is a line in the log.
+
+        Raises:  InputError: the console's address cannot be had.
+        """
         try:
             self._control.start()
         except CarryError as error:
@@ -44,9 +69,20 @@ class Attendance:
             _log.info("ready for commands on {path}", path=str(self._control.path))
         if self._watch is not None:
             self._watch.start()
+        if self._web is not None:
+            try:
+                at = self._web.start()
+            except CannotListenError as error:
+                reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
+                says = f"the console cannot listen: {reason}"
+                raise InputError([self._config.problem("console", "address", says=says)]) from error
+            _log.info("console on http://{at}/", at=str(at))
 
     def stop(self) -> Deferred[Any]:
         """End; fires when the socket is closed."""
         if self._watch is not None:
             self._watch.stop()
-        return maybeDeferred(self._control.stop)
+        closing = [maybeDeferred(self._control.stop)]
+        if self._web is not None:
+            closing.append(maybeDeferred(self._web.stop))
+        return DeferredList(closing, consumeErrors=True)

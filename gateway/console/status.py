@@ -35,12 +35,22 @@ class Exit(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Door:
+    """A listener."""
+
+    kind: str
+    at: str
+    """Where it listens: an address, or an interface."""
+    counters: Mapping[str, int]
+    """What it carried and dropped, by kind."""
+
+
+@dataclass(frozen=True, slots=True)
 class Process:
     """What is asked."""
 
     core: Core
-    listeners: tuple[Mapping[str, str], ...]
-    """Kind, and where it listens."""
+    listeners: tuple[Door, ...]
     exits: Mapping[str, Exit]
     router: RouterMode | None
 
@@ -55,7 +65,7 @@ def status(process: Process, started: datetime.datetime) -> Status:
         "policy": _policy(core),
         "last_load": _last_load(core),
         "data": _data(core),
-        "listeners": [dict(one) for one in process.listeners],
+        "listeners": [_door(one) for one in process.listeners],
         "exits": [_exit(name, one) for name, one in process.exits.items()],
         "flows": len(core.table),
         "refusals": dict(core.witness.refusals),
@@ -97,6 +107,10 @@ def _data(core: Core) -> Status:
         for one in atlas.sources
     ]
     return {"revision": atlas.revision, "sources": sources, "warnings": list(atlas.warnings)}
+
+
+def _door(one: Door) -> Status:
+    return {"kind": one.kind, "at": one.at, "counters": dict(one.counters)}
 
 
 def _exit(name: str, one: Exit) -> Status:

@@ -1,0 +1,73 @@
+"""Counts of decisions.  Owns: how many there were, by what they were and by the rule that decided.
+Knows: the flow table's Observer.  Never: clients, payload: nothing here names anybody."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from gateway.flow.epoch import Epoch
+from gateway.flow.table import Flow, Judged
+from gateway.model import Axis, Endpoint, FlowKey, Verdict
+
+# Countries are some 250, but an operator's own file may say anything.
+_MAX_COUNTRIES = 400
+OTHERS = "others"
+NOWHERE = "none"
+"""The country of what no source places."""
+
+
+class Counts:
+    """Counts what the flow table decides, since the process began."""
+
+    def __init__(self) -> None:
+        self.decisions: Counter[tuple[str, str]] = Counter()
+        """By action and traffic ("unknown" where it is not told)."""
+        self.would: Counter[tuple[str, str]] = Counter()
+        """By action and rule: what rules in shadow would have decided."""
+        self.places: Counter[tuple[str, str]] = Counter()
+        """By the destination's country and the action."""
+        self.uncarried: Counter[str] = Counter()
+        """By the way that could not be gone."""
+        self.unresolved = 0
+        """Names that were not resolved."""
+        self._epoch = 0
+        self._rules: Counter[str] = Counter()
+
+    def rules(self, epoch: Epoch) -> dict[str, int]:
+        """Give how often each rule of the policy in force has decided since it is in force; the
+        default too."""
+        hits = self._rules if epoch.number == self._epoch else Counter[str]()
+        return {rule: hits[rule] for rule in (*(one.id for one in epoch.policy.rules), "default")}
+
+    def decided(self, epoch: Epoch, judged: Judged, payload: bytes | None) -> bool:
+        """Observer API."""
+        facts, verdict = judged.facts, judged.verdict
+        traffic = facts.content.traffic if facts.content is not None else None
+        action = verdict.action.value
+        self.decisions[action, traffic.value if traffic is not None else "unknown"] += 1
+        if epoch.number != self._epoch:
+            self._epoch = epoch.number
+            self._rules.clear()
+        self._rules[verdict.rule] += 1
+        countries = facts.place.values.get(Axis.LOCATION)
+        where = (countries[0] if countries else NOWHERE), action
+        if where not in self.places and len(self.places) >= _MAX_COUNTRIES:
+            where = OTHERS, action
+        self.places[where] += 1
+        if verdict.would is not None:
+            self.would[verdict.would.action.value, verdict.would.rule] += 1
+        return True
+
+    def ended(self, flow: Flow) -> None:
+        """Observer API."""
+
+    def refused(self, key: FlowKey, reason: str) -> None:
+        """Observer API: the core counts these."""
+
+    def not_carried(self, key: FlowKey, verdict: Verdict, reason: str) -> None:
+        """Observer API."""
+        self.uncarried[verdict.target or verdict.action.value] += 1
+
+    def barred(self, client: Endpoint, name: str, verdict: Verdict) -> None:
+        """Observer API."""
+        self.unresolved += 1

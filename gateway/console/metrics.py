@@ -1,0 +1,156 @@
+"""Metrics.  Owns: a process's numbers in Prometheus' words, made when they are asked for.
+Knows: prometheus-client, the conventions of metric names.  Never: labels that a client can choose.
+
+A label has few values: actions, traffic, rules, exits, countries, reasons, listeners."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from gateway.console.counts import Counts
+from gateway.console.status import Status
+from gateway.flow.epoch import Epoch
+
+TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""What `exposition` is."""
+
+
+class Metrics(Collector):
+    """Everything that is worth a graph or an alarm."""
+
+    def __init__(
+        self,
+        status: Callable[[], Status],
+        epoch: Callable[[], Epoch],
+        counts: Counts,
+        now: Callable[[], datetime.datetime],
+    ) -> None:
+        """Ask nothing yet."""
+        self._status = status
+        self._epoch = epoch
+        self._counts = counts
+        self._now = now
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def exposition(self) -> bytes:
+        """Give all of them as Prometheus reads them."""
+        return generate_latest(self._registry)
+
+    def describe(self) -> Iterable[Metric]:
+        """Collector API: nothing is asked before it has to be."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Collector API."""
+        said = self._status()
+        yield from self._decisions()
+        yield from _policy(said)
+        yield from self._data(said)
+        yield from _ways(said)
+        yield from _log(said)
+        if said["router"] is not None:
+            counters = said["router"]["counters"]
+            yield _counter("gateway_router_events", "Of router mode, by kind.", "kind", counters)
+
+    def _decisions(self) -> Iterator[Metric]:
+        counts = self._counts
+        help_ = "Decisions, by action and by what the traffic is for."
+        decisions = CounterMetricFamily("gateway_decisions", help_, labels=("action", "traffic"))
+        for pair, count in sorted(counts.decisions.items()):
+            decisions.add_metric(pair, count)
+        yield decisions
+        help_ = "Decisions, by the country where the destination stands."
+        places = CounterMetricFamily("gateway_contacts", help_, labels=("country", "action"))
+        for pair, count in sorted(counts.places.items()):
+            places.add_metric(pair, count)
+        yield places
+        help_ = "Decisions of each rule since the policy is in force."
+        hits = counts.rules(self._epoch())
+        yield _counter("gateway_rule_hits", help_, "rule", hits)
+        help_ = "What rules in shadow would have decided."
+        would = CounterMetricFamily("gateway_shadow_decisions", help_, labels=("action", "rule"))
+        for pair, count in sorted(counts.would.items()):
+            would.add_metric(pair, count)
+        yield would
+        help_ = "Verdicts that could not be carried out, and were blocks, by the way."
+        yield _counter("gateway_not_carried", help_, "way", counts.uncarried)
+        help_ = "Names that were not resolved, since a rule bars them."
+        yield CounterMetricFamily("gateway_names_barred", help_, value=counts.unresolved)
+
+    def _data(self, said: Status) -> Iterator[Metric]:
+        age = GaugeMetricFamily(
+            "gateway_data_age_seconds", "Age of a source of evidence.", labels=("source", "axis")
+        )
+        stale = GaugeMetricFamily(
+            "gateway_data_stale", "1: a source is too old to count.", labels=("source", "axis")
+        )
+        for one in said["data"]["sources"]:
+            labels = one["name"], one["axis"]
+            stale.add_metric(labels, one["stale"])
+            if one["built"]:
+                built = datetime.datetime.fromisoformat(one["built"]).replace(tzinfo=datetime.UTC)
+                age.add_metric(labels, (self._now() - built).total_seconds())
+        yield age
+        yield stale
+
+
+def _policy(said: Status) -> Iterator[Metric]:
+    policy, last = said["policy"], said["last_load"]
+    labels = {"policy": policy["name"], "revision": policy["revision"], "mode": policy["mode"]}
+    yield InfoMetricFamily("gateway_policy", "The policy in force.", value=labels)
+    for name, help_, value in (
+        ("gateway_healthy", "1: nothing needs a person.", said["health"] == "ok"),
+        ("gateway_policy_epoch", "The policy's epoch.", policy["epoch"]),
+        ("gateway_policy_stands_in", "1: the last good policy stands in.", policy["stands_in"]),
+        ("gateway_last_load_accepted", "1: the last load was not refused.", last["accepted"]),
+        ("gateway_start_time_seconds", "When the process began.", _unix(said["started"])),
+        ("gateway_last_load_time_seconds", "When it was tried.", _unix(last["at"])),
+        ("gateway_flows", "Flows that are remembered.", said["flows"]),
+    ):
+        yield GaugeMetricFamily(name, help_, value=float(value))
+    help_ = "New flows that met a bound and were blocked."
+    yield _counter("gateway_flows_refused", help_, "reason", said["refusals"])
+
+
+def _ways(said: Status) -> Iterator[Metric]:
+    up = GaugeMetricFamily("gateway_exit_up", "1: flows can be opened.", labels=("exit",))
+    help_ = "What happened at an exit, by kind."
+    events = CounterMetricFamily("gateway_exit_events", help_, labels=("exit", "kind"))
+    for one in said["exits"]:
+        up.add_metric((one["name"],), one["up"])
+        for kind, count in sorted(one["counters"].items()):
+            events.add_metric((one["name"], kind), count)
+    yield up
+    yield events
+    help_ = "What a listener carried and dropped, by kind."
+    carried = CounterMetricFamily("gateway_listener_events", help_, labels=("listener", "kind"))
+    for one in said["listeners"]:
+        for kind, count in sorted(one["counters"].items()):
+            carried.add_metric((f"{one['kind']} {one['at']}", kind), count)
+    yield carried
+
+
+def _log(said: Status) -> Iterator[Metric]:
+    for name, help_, key in (
+        ("gateway_log_records_written", "Decisions written down.", "written"),
+        ("gateway_log_records_lost", "Decisions that could not be written down.", "lost"),
+    ):
+        yield CounterMetricFamily(name, help_, value=said["log"][key])
+
+
+def _counter(name: str, help_: str, label: str, counts: Mapping[str, int]) -> Metric:
+    metric = CounterMetricFamily(name, help_, labels=(label,))
+    for value, count in sorted(counts.items()):
+        metric.add_metric((value,), count)
+    return metric
+
+
+def _unix(text: str) -> float:
+    return datetime.datetime.fromisoformat(text).timestamp()
