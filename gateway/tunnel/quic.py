@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import (
     MAX_STREAM_DATA_FRAME_CAPACITY,
+    NetworkAddress,
     QuicConnection,
     QuicConnectionState,
+    QuicNetworkPath,
 )
-from aioquic.quic.packet import QuicFrameType
+from aioquic.quic.packet import QuicFrameType, QuicPacketType
 from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
@@ -29,6 +31,11 @@ DATAGRAM_OVERHEAD = 1 + 20 + 2 + 16 + 1 + 2 + 8 + 1
 # it is a stream's speed: 2.5 MB/s at 100 ms.  Times the flows of a connection it is its memory.
 STREAM_WINDOW = 256 * 1024
 
+SIZES = (64, 256, 640, 1200)
+"""Octets that datagrams with 1-RTT packets have, whatever is in them: who watches the wire learns
+little of what was wrapped from how long it is.  Acknowledgements fit into the first; the vendor's
+pings and voice, of up to some 200 octets, into the second."""
+
 # The library says on stderr, once per connection, what we say better, once per change.
 _SILENT = logging.Logger("gateway.tunnel.quic", logging.CRITICAL + 1)
 
@@ -41,6 +48,25 @@ class Bounds:
     """Streams that the peer may have open at once."""
     datagram_queue: int = 256
     """Datagrams that wait for the congestion window; the oldest is dropped for a newer one."""
+
+
+class _Padded(QuicPacketBuilder):
+    """Pads 1-RTT packets by PADDING frames (RFC 9000 section 19.1)."""
+
+    def _end_packet(self) -> None:
+        assert self._packet is not None, "one is being built"
+        is_empty = self._buffer.tell() - self._packet_start <= self._header_size
+        if self._packet_type is QuicPacketType.ONE_RTT and not is_empty:
+            tag_len = self._packet_crypto.aead_tag_size if self._packet_crypto else 0
+            octets = self._buffer.tell() + tag_len
+            wanted = next((size for size in SIZES if size >= octets), octets)
+            padding = min(wanted - octets, self.remaining_buffer_space)
+            if padding > 0:
+                self._buffer.push_bytes(bytes(padding))
+                # A padded acknowledgement is not acknowledged: to count it as in flight, as RFC
+                # 9002 section 2 has it, would use up the window of a side that only listens.
+                self._packet.in_flight |= self._packet.is_ack_eliciting
+        super()._end_packet()
 
 
 class Connection(QuicConnection):
@@ -71,6 +97,22 @@ class Connection(QuicConnection):
         # aioquic asks for, and checks possession of, a certificate, but not its chain; see
         # gateway.tunnel.credentials.  We give no session tickets, so every handshake is full.
         self.tls._request_client_certificate = not self._is_client
+
+    def _write_application(
+        self, builder: QuicPacketBuilder, network_path: QuicNetworkPath, now: float
+    ) -> None:
+        builder.__class__ = _Padded  # aioquic makes builders by name, and has no door for another
+        super()._write_application(builder, network_path, now)
+
+    def _flush_builder(
+        self,
+        builder: QuicPacketBuilder,
+        network_path: QuicNetworkPath,
+        peer_cid: bytes,
+        now: float,
+    ) -> list[tuple[bytes, NetworkAddress]]:
+        builder.__class__ = _Padded  # of a goodbye nothing was ended yet
+        return super()._flush_builder(builder, network_path, peer_cid, now)
 
     def _close_begin(self, is_initiator: bool, now: float) -> None:
         self.is_closed_by_us = is_initiator
