@@ -155,6 +155,7 @@ class Attempt(DatagramProtocol):
 
     def _ping(self) -> None:
         self._calls.clear()
+        self.session.connection.refresh_keys()
         self.session.ping()
         self._later(self._transfer.idle_timeout_s / _PINGS, self._ping)
 

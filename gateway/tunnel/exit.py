@@ -1,15 +1,23 @@
 """The exit.  Owns: its UDP port, finding the connection that a packet is for.
-Knows: RFC 9000 (5.2 matching packets, 14.1 Initials of 1200 octets).  Never: HTTP, policy."""
+Knows: RFC 9000 (5.2 matching packets, 8.1 address validation, 14.1 Initials of 1200 octets).
+Never: HTTP, policy."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from aioquic._buffer import Buffer
-from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
-from aioquic.quic.packet import QuicPacketType, pull_quic_header
+from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE
+from aioquic.quic.packet import (
+    QuicHeader,
+    QuicPacketType,
+    encode_quic_retry,
+    pull_quic_header,
+)
+from aioquic.quic.retry import QuicRetryTokenHandler
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError, MessageLengthError
@@ -18,7 +26,8 @@ from twisted.logger import Logger
 
 from gateway.errors import CarryError
 from gateway.model import Endpoint
-from gateway.tunnel.credentials import Credentials, GatewayVerifier, Transfer, configuration
+from gateway.tunnel.credentials import Credentials, Transfer
+from gateway.tunnel.identity import Identity
 from gateway.tunnel.means import ExitLimits, Flows, Means, Refusals, Sockets
 from gateway.tunnel.ports import Gate, Reach
 from gateway.tunnel.reactor import Address, DatagramTransport, Port, Reactor
@@ -51,6 +60,7 @@ class Exit(DatagramProtocol):
         gateways: Sequence[str] = (),
         limits: ExitLimits = _LIMITS,
         transfer: Transfer = _TRANSFER,
+        random_octets: Callable[[int], bytes] = os.urandom,
     ) -> None:
         """Prepare; nothing is opened before listen().
 
@@ -63,6 +73,8 @@ class Exit(DatagramProtocol):
         self._credentials = credentials
         self._gateway_names = tuple(gateways)
         self._transfer = transfer
+        self._random_octets = random_octets
+        self._tokens = QuicRetryTokenHandler()
         self._counters: Counter[str] = Counter()
         self._means = Means(
             reactor,
@@ -84,8 +96,7 @@ class Exit(DatagramProtocol):
 
         Raises:  CarryError: the address is taken or not ours, or a credential cannot be used.
         """
-        self._configuration: QuicConfiguration = configuration(self._credentials, self._transfer)
-        self._verifier = GatewayVerifier(self._credentials.ca, self._gateway_names)
+        self._identity = Identity(self._credentials, self._transfer, self._gateway_names)
         host, port = self._address.host, self._address.port
         try:
             self._port = self._reactor.listenUDP(port, self, host, maxPacketSize=65536)
@@ -122,7 +133,7 @@ class Exit(DatagramProtocol):
             self._counters["packets_malformed"] += 1
             return
         if datagram[0] & _LONG_HEADER:
-            gateway = self._of_long_header(datagram)
+            gateway = self._of_long_header(datagram, addr)
         else:
             gateway = self._by_cid.get(datagram[1 : 1 + _CID_OCTETS])
             if gateway is None:
@@ -134,7 +145,7 @@ class Exit(DatagramProtocol):
                 self._counters["packets_malformed"] += 1
                 gateway.abandon()
 
-    def _of_long_header(self, datagram: bytes) -> Gateway | None:
+    def _of_long_header(self, datagram: bytes, address: Address) -> Gateway | None:
         try:
             header = pull_quic_header(Buffer(data=datagram), _CID_OCTETS)
         except ValueError:
@@ -145,7 +156,7 @@ class Exit(DatagramProtocol):
             return gateway
         if (
             header.packet_type is not QuicPacketType.INITIAL
-            or header.version not in self._configuration.supported_versions
+            or header.version not in self._identity.versions
             or len(header.destination_cid) < _MIN_ORIGINAL_CID_OCTETS
         ):
             self._counters["packets_unknown"] += 1
@@ -153,15 +164,50 @@ class Exit(DatagramProtocol):
             self._counters["packets_short_initial"] += 1
         elif len(self._cids) >= self._means.limits.max_connections:
             self._counters["connections_over_limit"] += 1
+        elif not header.token:
+            self._retry(header, address)
         else:
-            return self._admit(header.destination_cid)
+            return self._admit(header, address)
         return None
 
-    def _admit(self, original_cid: bytes) -> Gateway:
+    def _retry(self, header: QuicHeader, address: Address) -> None:
+        """Have who asks show that the address is its own (RFC 9000 section 8.1.2): nothing is kept
+        for it until then, and less is sent than came."""
+        self._counters["retries"] += 1
+        fresh = self._random_octets(_CID_OCTETS)
+        token = self._tokens.create_token(
+            address=address[:2],
+            original_destination_connection_id=header.destination_cid,
+            retry_source_connection_id=fresh,
+            now=self._reactor.seconds(),
+        )
+        assert header.version is not None, "a long header has one"
+        retry = encode_quic_retry(
+            version=header.version,
+            source_cid=fresh,
+            destination_cid=header.source_cid,
+            original_destination_cid=header.destination_cid,
+            retry_token=token,
+        )
+        self.transmit(retry, address)
+
+    def _admit(self, header: QuicHeader, address: Address) -> Gateway | None:
+        try:
+            original_cid = self._tokens.validate_token(
+                address=address[:2],
+                destination_cid=header.destination_cid,
+                token=header.token,
+                now=self._reactor.seconds(),
+            )
+        except ValueError:
+            self._counters["tokens_invalid"] += 1
+            return None
         self._counters["connections_begun"] += 1
-        gateway = Gateway(self._means, self._configuration, self._verifier, self, original_cid)
+        presented = self._identity.now(self._reactor.seconds())
+        cids = original_cid, header.destination_cid
+        gateway = Gateway(self._means, presented, self, *cids)
         self._cids[gateway] = set()
-        self.cid_issued(original_cid, gateway)
+        self.cid_issued(header.destination_cid, gateway)
         self.cid_issued(gateway.session.connection.host_cid, gateway)
         return gateway
 

@@ -36,6 +36,9 @@ SIZES = (64, 256, 640, 1200)
 little of what was wrapped from how long it is.  Acknowledgements fit into the first; the vendor's
 pings and voice, of up to some 200 octets, into the second."""
 
+# Packets of ours under one key; the peer sends about as many.
+_KEY_PACKETS = 1 << 20
+
 # The library says on stderr, once per connection, what we say better, once per change.
 _SILENT = logging.Logger("gateway.tunnel.quic", logging.CRITICAL + 1)
 
@@ -77,11 +80,14 @@ class Connection(QuicConnection):
         configuration: QuicConfiguration,
         bounds: Bounds,
         original_destination_connection_id: bytes | None = None,
+        retry_source_connection_id: bytes | None = None,
     ) -> None:
         super().__init__(
             configuration=configuration,
             original_destination_connection_id=original_destination_connection_id,
+            retry_source_connection_id=retry_source_connection_id,
         )
+        self._keys_from = 0
         self._logger.logger = _SILENT
         # aioquic's queue has no bound; a deque of bounded length drops its oldest by itself.
         self._datagrams_pending = deque(maxlen=bounds.datagram_queue)
@@ -142,6 +148,13 @@ class Connection(QuicConnection):
         frame.push_uint_var(stream_id)
         frame.push_uint_var(stream.max_stream_data_local)
         stream.max_stream_data_local_sent = stream.max_stream_data_local
+
+    def refresh_keys(self) -> None:
+        """Take new keys before the old ones have protected too much (RFC 9001 section 6.6: 2^23
+        packets at most), which the library leaves to us."""
+        if self._handshake_confirmed and self._packet_number - self._keys_from >= _KEY_PACKETS:
+            self._keys_from = self._packet_number
+            self.request_key_update()
 
     @property
     def is_started(self) -> bool:

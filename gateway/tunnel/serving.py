@@ -6,19 +6,21 @@ from __future__ import annotations
 from typing import Protocol
 
 from aioquic.h3.connection import ErrorCode
-from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import ConnectionTerminated
 from aioquic.quic.packet import QuicErrorCode, QuicFrameType
 
 from gateway.model import Action, Endpoint, FlowKey, Transport
-from gateway.tunnel.credentials import GatewayVerifier
 from gateway.tunnel.http3 import Session
+from gateway.tunnel.identity import Presented
 from gateway.tunnel.masque import Headers, Refusal, Request, read_request
 from gateway.tunnel.means import Means
 from gateway.tunnel.outward_tcp import TcpOutward
 from gateway.tunnel.outward_udp import UdpOutward
 from gateway.tunnel.quic import Bounds, Connection
 from gateway.tunnel.reactor import Address
+
+_MAX_AGE_S = 7 * 86_400.0
+"""After this a gateway has to show its certificate again, if it does not expire sooner."""
 
 
 class Directory(Protocol):
@@ -36,16 +38,16 @@ class Gateway:
     def __init__(
         self,
         means: Means,
-        configuration: QuicConfiguration,
-        verifier: GatewayVerifier,
+        presented: Presented,
         directory: Directory,
         original_cid: bytes,
+        retry_cid: bytes,
     ) -> None:
         self._means = means
-        self._verifier = verifier
+        self._verifier = presented.verifier
         self._directory = directory
         bounds = Bounds(max_flows=means.limits.max_flows)
-        connection = Connection(configuration, bounds, original_cid)
+        connection = Connection(presented.configuration, bounds, original_cid, retry_cid)
         self.session = Session(means.reactor, connection, directory.transmit, self, means.counters)
         self._deadline = means.reactor.callLater(means.limits.handshake_s, self._too_slow)
 
@@ -68,6 +70,9 @@ class Gateway:
         rejection = self._verifier.reject(connection.peer_certificates, now)
         if rejection is None:
             self._means.counters["gateways_accepted"] += 1
+            left_s = connection.peer_certificates[0].not_valid_after_utc.timestamp() - now
+            # It comes again by itself, with the certificate that it has by then.
+            self._deadline = self._means.reactor.callLater(min(left_s, _MAX_AGE_S), self._too_old)
             self.session.begin()
             return
         self._means.counters["gateways_rejected"] += 1
@@ -117,6 +122,11 @@ class Gateway:
         self._means.counters["gateways_too_slow"] += 1
         self.session.close(ErrorCode.H3_NO_ERROR, "too slow")
         self._leave("too slow")
+
+    def _too_old(self) -> None:
+        self._means.counters["gateways_too_old"] += 1
+        self.session.close(ErrorCode.H3_NO_ERROR, "the certificate is to be shown again")
+        self._leave("the certificate is to be shown again")
 
     def _leave(self, reason: str) -> None:
         if self._deadline.active():

@@ -16,6 +16,7 @@ from gateway.tunnel.masque import WELL_KNOWN, ExitAddress
 from gateway.tunnel.means import ExitLimits
 from gateway.tunnel.ports import Direct
 from gateway.tunnel.quic import Bounds, Connection
+from gateway.tunnel.reactor import Address
 from tests.support.rows import rows
 from tests.tunnel.world import (
     QUICK,
@@ -216,10 +217,11 @@ class HostileTests(World):
                 await pause(0)
 
         def dropped() -> int:
-            names = ("packets_malformed", "packets_unknown", "packets_short_initial")
+            names = ("packets_malformed", "packets_unknown", "packets_short_initial", "retries")
             return sum(exit_.counters.get(name, 0) for name in names)
 
-        await until(lambda: dropped() == len(packets), "every packet")
+        # The tunnel's own first packet was asked for its address too.
+        await until(lambda: dropped() == len(packets) + 1, "every packet")
         self.assertEqual(exit_.counters["packets_short_initial"], 1)
         self.assertEqual(exit_.counters["connections"], 1)
         self.assertTrue(tunnel.up)
@@ -230,10 +232,10 @@ class HostileTests(World):
     async def test_connections_are_bounded_and_slow_ones_end(self) -> None:
         """Half-open connections hold no more places than there are, and not for long."""
         exit_, at = self.exit(limits=ExitLimits(max_connections=5, handshake_s=0.3))
-        stranger = DatagramProtocol()
-        self.udp(stranger)
         for _ in range(20):
-            send(stranger, _initial(), (at.host, at.port))
+            stranger = HalfOpen(at)
+            self.udp(stranger)
+            stranger.begin()
         await until(lambda: exit_.counters.get("connections_over_limit") == 15, "the bound")
         self.assertEqual(exit_.counters["connections"], 5)
         await until(lambda: exit_.counters["connections"] == 0, "their end")
@@ -241,12 +243,61 @@ class HostileTests(World):
         tunnel, _ = self.tunnel(at)
         await until(lambda: tunnel.up, "up")
 
+    async def test_addresses_are_validated(self) -> None:
+        """Whoever does not show that the address is its own holds no place, and gets less than it
+        sent; another's token is of no use."""
+        exit_, at = self.exit()
+        stranger, thief = HalfOpen(at), HalfOpen(at)
+        self.udp(stranger)
+        self.udp(thief)
+        stranger.is_mute = True
+        stranger.begin()
+        await until(lambda: stranger.answers, "the retry")
+        self.assertLess(len(stranger.answers[0]), 300)
+        self.assertEqual(exit_.counters["connections"], 0)
+        stranger.connection.receive_datagram(
+            stranger.answers[0], (at.host, at.port), now=reactor.seconds()
+        )
+        ((stolen, _),) = stranger.connection.datagrams_to_send(now=reactor.seconds())
+        send(thief, stolen, (at.host, at.port))
+        await until(lambda: exit_.counters.get("tokens_invalid"), "the theft")
+        send(stranger, stolen, (at.host, at.port))
+        await until(lambda: exit_.counters["connections"] == 1, "its owner")
+
     async def test_a_port_that_is_taken(self) -> None:
         """An exit that cannot listen says where and why."""
         _, at = self.exit()
         with self.assertRaises(CarryError) as raised:
             self.exit(at=at)
         self.assertIn(f"cannot listen on {at}", str(raised.exception))
+
+
+class HalfOpen(DatagramProtocol):
+    """A client that shows that its address is its own, and says no more."""
+
+    def __init__(self, exit_at: Endpoint) -> None:
+        self._exit = (exit_at.host, exit_at.port)
+        self.connection = Connection(
+            configuration(credentials("gateway"), Transfer(), "127.0.0.1"), Bounds()
+        )
+        self.answers: list[bytes] = []
+        self.is_mute = False
+
+    def begin(self) -> None:
+        """Send the first packet."""
+        self.connection.connect(self._exit, now=reactor.seconds())
+        self._flush()
+
+    def datagramReceived(self, datagram: bytes, addr: Address) -> None:
+        """DatagramProtocol API."""
+        self.answers.append(datagram)
+        if len(self.answers) == 1 and not self.is_mute:
+            self.connection.receive_datagram(datagram, addr, now=reactor.seconds())
+            self._flush()
+
+    def _flush(self) -> None:
+        for packet, to in self.connection.datagrams_to_send(now=reactor.seconds()):
+            send(self, packet, to)
 
 
 def _initial() -> bytes:
