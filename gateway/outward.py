@@ -21,6 +21,7 @@ from gateway.tunnel.client import Tunnel
 from gateway.tunnel.credentials import Credentials
 from gateway.tunnel.interface import InterfaceExit
 from gateway.tunnel.masque import ExitAddress
+from gateway.tunnel.nearest import Nearest
 
 
 class Outward:
@@ -43,11 +44,12 @@ class Outward:
             one.name: InterfaceExit(reactor, one.name, one.interface)
             for one in config.interface_exits
         }
+        self.nearest = Nearest(reactor, self.tunnels)
         relays = {one.name: Endpoint.parse(one.address) for one in config.relays}
         self.wiring = Wiring(
             reactor=reactor,
             gate=core.table,
-            routes=Routes(world.reach, self.tunnels, relays, self.interfaces),
+            routes=Routes(world.reach, self.nearest, relays, self.tunnels, self.interfaces),
             resolver=NameResolver(reactor),
             limits=Limits(udp_idle_timeout_s=config.limits.udp_idle_timeout_s),
         )
@@ -56,11 +58,13 @@ class Outward:
         """Begin to connect the tunnels, and to watch the interfaces."""
         for tunnel in self.tunnels.values():
             tunnel.start()
+        self.nearest.start()
         for interface in self.interfaces.values():
             interface.start()
 
     def stop(self) -> Deferred[object]:
         """Close every way; fires when all are closed."""
+        self.nearest.stop()
         closing: list[Deferred[Any]] = [one.stop() for one in self.tunnels.values()]
         closing += [one.stop() for one in self.interfaces.values()]
         return DeferredList(closing, consumeErrors=True).addCallback(lambda _all: None)
@@ -72,25 +76,24 @@ class Routes:
     def __init__(
         self,
         reach: Reach,
-        tunnels: Mapping[str, Tunnel],
+        nearest: Nearest,
         relays: Mapping[str, Endpoint],
+        tunnels: Mapping[str, Tunnel],
         interfaces: Mapping[str, InterfaceExit],
     ) -> None:
         self.reach = reach
-        self._tunnels = tunnels
+        self._nearest = nearest
         self._relays = relays
         self._exits: Mapping[str, Carrier] = {**tunnels, **interfaces}
 
     def carrier(self, target: str | None) -> Carrier:
-        """Give the exit of a name, or for "nearest" the first tunnel that is up.
+        """Give the exit of a name, or for "nearest" what chooses among the tunnels.
 
         Raises:  CarryError: no exit has this name, or none is up.
         """
         if target is None or target == "nearest":
-            for tunnel in self._tunnels.values():
-                if tunnel.up:
-                    return tunnel
-            raise CarryError("nearest", "no exit is up" if self._tunnels else "there is no exit")
+            self._nearest.choose()
+            return self._nearest
         try:
             return self._exits[target]
         except KeyError:

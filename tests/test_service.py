@@ -21,6 +21,7 @@ from gateway.errors import CarryError, InputError
 from gateway.model import Endpoint
 from gateway.outward import Routes
 from gateway.service import ExitServer, Gateway
+from gateway.tunnel.nearest import Nearest
 from tests.support.bundled import world
 from tests.support.epochs import PING
 
@@ -218,7 +219,9 @@ class RoutesTests(TestCase):
 
     def test_unknown(self) -> None:
         """An unknown exit or relay cannot be carried to."""
-        routes = Routes(OneDoor(1), {}, {"edge": Endpoint.parse("192.0.2.1:1")}, {})
+        nearest = Nearest(reactor, {})
+        edge = {"edge": Endpoint.parse("192.0.2.1:1")}
+        routes = Routes(OneDoor(1), nearest, edge, {}, {})
         self.assertEqual(routes.relay("edge"), Endpoint.parse("192.0.2.1:1"))
         self.assertRaises(CarryError, routes.relay, "nonesuch")
         self.assertRaises(CarryError, routes.carrier, "nonesuch")

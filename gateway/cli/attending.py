@@ -120,7 +120,8 @@ def _show(console: Console, said: dict[str, Any]) -> None:
     for one in said["listeners"]:
         _row(console, "listener", f"{one['kind']} {one['at']}")
     for one in said["exits"]:
-        _row(console, "exit", f"{one['name']} {'up' if one['up'] else 'down'}: {one['says']}")
+        rtt = "" if one["rtt_s"] is None else f", {one['rtt_s'] * 1000:.1f} ms"
+        _row(console, "exit", f"{one['name']} {'up' if one['up'] else 'down'}: {one['says']}{rtt}")
     _row(console, "flows", str(said["flows"]))
     for reason, count in said["refusals"].items():
         _row(console, "refused", f"{count} new flows: {reason}")

@@ -121,13 +121,18 @@ def _policy(said: Status) -> Iterator[Metric]:
 
 def _ways(said: Status) -> Iterator[Metric]:
     up = GaugeMetricFamily("gateway_exit_up", "1: flows can be opened.", labels=("exit",))
+    help_ = "Round-trip time to an exit, smoothed."
+    rtt = GaugeMetricFamily("gateway_exit_rtt_seconds", help_, labels=("exit",))
     help_ = "What happened at an exit, by kind."
     events = CounterMetricFamily("gateway_exit_events", help_, labels=("exit", "kind"))
     for one in said["exits"]:
         up.add_metric((one["name"],), one["up"])
+        if one["rtt_s"] is not None:
+            rtt.add_metric((one["name"],), one["rtt_s"])
         for kind, count in sorted(one["counters"].items()):
             events.add_metric((one["name"], kind), count)
     yield up
+    yield rtt
     yield events
     help_ = "What a listener carried and dropped, by kind."
     carried = CounterMetricFamily("gateway_listener_events", help_, labels=("listener", "kind"))

@@ -30,6 +30,10 @@ class Exit(Protocol):
         """What was last said about it."""
 
     @property
+    def rtt_s(self) -> float | None:
+        """The round-trip time to it; None: not measured."""
+
+    @property
     def counters(self) -> Mapping[str, int]:
         """What happened since the start, by name."""
 
@@ -114,7 +118,13 @@ def _door(one: Door) -> Status:
 
 
 def _exit(name: str, one: Exit) -> Status:
-    return {"name": name, "up": one.up, "says": one.sentence, "counters": dict(one.counters)}
+    return {
+        "name": name,
+        "up": one.up,
+        "rtt_s": one.rtt_s,
+        "says": one.sentence,
+        "counters": dict(one.counters),
+    }
 
 
 def _log(core: Core) -> Status:

@@ -24,6 +24,8 @@ from gateway.tunnel.udpflow import UdpFlow
 _log = Logger(namespace="gateway.tunnel")
 
 _TRANSFER = Transfer()
+# With three round trips, where that is longer: no answer for so long, and the exit is silent.
+_SILENCE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,21 @@ class Tunnel:
     def up(self) -> bool:
         """Can a flow be opened?"""
         return self._attempt is not None and self._attempt.is_up
+
+    @property
+    def is_silent(self) -> bool:
+        """Has it not answered for longer than any path should take?"""
+        attempt = self._attempt
+        if attempt is None or not attempt.is_up:
+            return False
+        patience_s = max(_SILENCE_S, 3 * (self.rtt_s or 0.0))
+        return attempt.session.driver.unanswered_s > patience_s
+
+    @property
+    def rtt_s(self) -> float | None:
+        """The smoothed round-trip time to it; None: not measured."""
+        attempt = self._attempt
+        return attempt.session.connection.rtt_s if attempt is not None and attempt.is_up else None
 
     @property
     def sentence(self) -> str:

@@ -38,9 +38,17 @@ class Driver:
         self._timer: DelayedCall | None = None
         self._due = 0.0
         self._is_over = False
+        self._asked_s: float | None = None
+        """When something was sent that no packet of the peer has followed."""
+
+    @property
+    def unanswered_s(self) -> float:
+        """How long the peer has said nothing although it should."""
+        return 0.0 if self._asked_s is None else self._clock.seconds() - self._asked_s
 
     def receive(self, data: bytes, address: Address) -> None:
         """Take one datagram of the network."""
+        self._asked_s = None
         try:
             self.connection.receive_datagram(data, address, now=self._clock.seconds())
         except Exception:
@@ -68,6 +76,8 @@ class Driver:
         """Send now what the congestion window allows."""
         for data, address in self.connection.datagrams_to_send(now=self._clock.seconds()):
             self._transmit(data, address)
+        if self._asked_s is None and self.connection.awaits_answer:
+            self._asked_s = self._clock.seconds()
         self._arm()
 
     def stop(self) -> None:

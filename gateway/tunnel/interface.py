@@ -29,7 +29,8 @@ _log = Logger(namespace="gateway.tunnel")
 class InterfaceExit:
     """One exit, as the gateway sees it: up or down, and flows through it while it is up.
 
-    It has client.Tunnel's face: start, stop, up, sentence, counters, open_udp, stream_endpoint.
+    It has client.Tunnel's face: start, stop, up, rtt_s, sentence, counters, open_udp,
+    stream_endpoint.
     """
 
     def __init__(
@@ -57,6 +58,11 @@ class InterfaceExit:
     def up(self) -> bool:
         """Can a flow be opened?  The kernel is asked: it is so now."""
         return self._means.link.fault() is None
+
+    @property
+    def rtt_s(self) -> None:
+        """An interface does not say how far it leads."""
+        return None
 
     @property
     def sentence(self) -> str:

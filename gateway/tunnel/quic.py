@@ -162,6 +162,16 @@ class Connection(QuicConnection):
         return self._state is not QuicConnectionState.FIRSTFLIGHT
 
     @property
+    def rtt_s(self) -> float | None:
+        """The smoothed round-trip time (RFC 9002 section 5.3); None: not measured yet."""
+        return self._loss._rtt_smoothed if self._loss._rtt_initialized else None
+
+    @property
+    def awaits_answer(self) -> bool:
+        """Is something under way that the peer has to acknowledge?"""
+        return any(space.ack_eliciting_in_flight for space in self._loss.spaces)
+
+    @property
     def is_confirmed(self) -> bool:
         """Has the server accepted our side of the handshake (RFC 9001 section 4.1.2)?"""
         return self._handshake_confirmed

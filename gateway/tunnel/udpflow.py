@@ -15,6 +15,10 @@ from gateway.tunnel.masque import Headers, read_status
 _EARLY = 64
 
 
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
 class UdpFlow:
     """A flow to one destination.  Made by Tunnel.open_udp."""
 
@@ -31,6 +35,8 @@ class UdpFlow:
         self._early: deque[bytes] = deque()
         self._is_accepted = False
         self._is_closed = False
+        self.on_own_close: Callable[[], None] = _nothing
+        """Called when close() ends it."""
         self.unsent = 0
         """Datagrams that it took and dropped when the flow ended before the exit's answer."""
         self._stream_id = session.request(request, self)
@@ -53,6 +59,7 @@ class UdpFlow:
         if not self._is_closed:
             self._end()
             self._session.cancel(self._stream_id)
+            self.on_own_close()
 
     def _keep(self, payload: bytes) -> bool:
         if len(payload) > self._session.connection.max_payload:

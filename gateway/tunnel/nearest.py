@@ -1,0 +1,122 @@
+"""The nearest exit, as one exit.  Owns: which tunnel a new flow takes, and moving UDP flows away
+from an exit that is silent.  Knows: the choice, tunnels.  Never: which exits there may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from gateway.errors import CarryError
+from gateway.model import Endpoint
+from gateway.tunnel.choosing import Choice, State
+from gateway.tunnel.client import Tunnel
+from gateway.tunnel.reactor import Reactor
+from gateway.tunnel.tcpflow import StreamEndpoint
+from gateway.tunnel.udpflow import UdpFlow
+
+_log = Logger(namespace="gateway.tunnel")
+
+# An exit that dies is noticed by its silence of about a second; this comes on top.
+_LOOK_S = 0.25
+
+
+@dataclass(slots=True, eq=False)
+class _Moved:
+    """A UDP flow that may have to move."""
+
+    exit: str
+    flow: UdpFlow | None
+    on_closed: Callable[[str], None]
+
+
+class Nearest:
+    """Sends each new flow through the nearest exit that answers."""
+
+    def __init__(self, reactor: Reactor, tunnels: Mapping[str, Tunnel]) -> None:
+        """Begin.
+
+        Args:    tunnels: by name, in the operator's order.
+        """
+        self._reactor = reactor
+        self._tunnels = tunnels
+        self._choice = Choice()
+        self._flows: set[_Moved] = set()
+        self._looking = LoopingCall(self.look)
+        self._looking.clock = cast(IReactorTime, reactor)
+
+    def start(self) -> None:
+        """Begin to look at the exits."""
+        self._looking.start(_LOOK_S, now=False)
+
+    def stop(self) -> None:
+        """Look no longer."""
+        if self._looking.running:
+            self._looking.stop()
+
+    def choose(self) -> str:
+        """Give the exit that a new flow takes.
+
+        Raises:  CarryError: none is up.
+        """
+        self.look()
+        if (name := self._choice.chosen) is None:
+            raise CarryError("nearest", "no exit is up" if self._tunnels else "there is no exit")
+        return name
+
+    def open_udp(
+        self,
+        destination: Endpoint,
+        on_datagram: Callable[[bytes], None],
+        on_closed: Callable[[str], None],
+    ) -> UdpFlow:
+        """As Tunnel.open_udp; the flow also ends when its exit is silent and another is not.
+
+        Raises:  CarryError: no exit is up, or the nearest takes no more flows.
+        """
+        name = self.choose()
+        moved = _Moved(name, None, on_closed)
+
+        def closed(reason: str) -> None:
+            self._flows.discard(moved)
+            on_closed(reason)
+
+        self._flows.add(moved)
+        try:
+            moved.flow = self._tunnels[name].open_udp(destination, on_datagram, closed)
+        except CarryError:
+            self._flows.discard(moved)
+            raise
+        moved.flow.on_own_close = lambda: self._flows.discard(moved)
+        return moved.flow
+
+    def stream_endpoint(self, destination: Endpoint) -> StreamEndpoint:
+        """As Tunnel.stream_endpoint.
+
+        Raises:  CarryError: no exit is up.
+        """
+        return self._tunnels[self.choose()].stream_endpoint(destination)
+
+    def look(self) -> None:
+        """Choose again, and move what is on a silent exit."""
+        before = self._choice.chosen
+        now = self._choice.among(self._states(), self._reactor.seconds())
+        if now != before:
+            _log.info("nearest exit: {now}, before {before}", now=now, before=before)
+        if now is None or self._tunnels[now].is_silent:
+            return
+        for moved in tuple(self._flows):
+            if moved.exit != now and self._tunnels[moved.exit].is_silent:
+                self._flows.discard(moved)
+                if moved.flow is not None:
+                    moved.flow.close()
+                    moved.on_closed("its exit is silent; the next datagram takes another")
+
+    def _states(self) -> dict[str, State]:
+        return {
+            name: State(one.up, one.is_silent, one.rtt_s) for name, one in self._tunnels.items()
+        }

@@ -1,0 +1,110 @@
+"""gateway.tunnel.nearest: exits that fail under way, on loopback."""
+
+from __future__ import annotations
+
+from gateway.errors import CarryError
+from gateway.model import Endpoint
+from gateway.tunnel.client import Tunnel
+from gateway.tunnel.nearest import Nearest
+from gateway.tunnel.reactor import Address
+from gateway.tunnel.udpflow import UdpFlow
+from tests.tunnel.world import Forwarder, UdpEcho, World, ignore, reactor, until
+
+
+class Path(Forwarder):
+    """A way to an exit that can be cut."""
+
+    is_cut = False
+
+    def datagramReceived(self, datagram: bytes, addr: Address) -> None:
+        """DatagramProtocol API."""
+        if not self.is_cut:
+            super().datagramReceived(datagram, addr)
+
+
+class NearestTests(World):
+    """Two exits, one destination."""
+
+    async def two(self) -> tuple[Nearest, list[Path], list[Tunnel]]:
+        """Start two exits, each behind a path of its own, and wait for both."""
+        paths, tunnels = [], []
+        for _ in range(2):
+            _, at = self.exit()
+            path = Path(at)
+            tunnel, _ = self.tunnel(self.udp(path))
+            paths.append(path)
+            tunnels.append(tunnel)
+        await until(lambda: all(one.up for one in tunnels), "both")
+        nearest = Nearest(reactor, {"one": tunnels[0], "two": tunnels[1]})
+        nearest.start()
+        self.addCleanup(nearest.stop)
+        return nearest, paths, tunnels
+
+    def open(self, nearest: Nearest, target: Endpoint) -> tuple[UdpFlow, list[bytes], list[str]]:
+        """Open a flow; give what comes back, and why it ended."""
+        got: list[bytes] = []
+        ends: list[str] = []
+        return nearest.open_udp(target, got.append, ends.append), got, ends
+
+    async def test_silent(self) -> None:
+        """An exit whose path is cut is left within two seconds, also by flows that are open; the
+        flow's next datagram takes the other."""
+        nearest, paths, tunnels = await self.two()
+        target = self.udp(UdpEcho())
+        flow, got, ends = self.open(nearest, target)
+        flow.send(b"before")
+        await until(lambda: got, "the first echo")
+        at = 0 if nearest.choose() == "one" else 1
+        paths[at].is_cut = True
+        cut_s = reactor.seconds()
+        flow.send(b"lost")
+        await until(lambda: ends, "the move")
+        self.assertLess(reactor.seconds() - cut_s, 2.0)
+        self.assertIn("silent", ends[0])
+        self.assertTrue(tunnels[at].up)  # it is not given up: it may be back in a moment
+        again, got, ends = self.open(nearest, target)
+        again.send(b"after")
+        await until(lambda: got == [b"after"], "the echo by the other")
+        paths[at].is_cut = False
+        await until(lambda: not tunnels[at].is_silent, "its return")
+        self.assertEqual(ends, [])
+
+    async def test_all_silent(self) -> None:
+        """Where no exit answers flows stay where they are, and go on when it does."""
+        nearest, paths, tunnels = await self.two()
+        target = self.udp(UdpEcho())
+        flow, got, ends = self.open(nearest, target)
+        other = tunnels[1 if nearest.choose() == "one" else 0]
+        asks = other.open_udp(target, ignore, ignore)
+        flow.send(b"before")
+        await until(lambda: got, "the first echo")
+        for path in paths:
+            path.is_cut = True
+        asks.send(b"lost")
+        await until(lambda: other.is_silent, "the other's silence")
+        flow.send(b"lost")
+        await until(lambda: all(one.is_silent for one in tunnels), "their silence")
+        nearest.look()
+        self.assertEqual(ends, [])
+        for path in paths:
+            path.is_cut = False
+        await until(lambda: flow.send(b"again") and len(got) > 1, "an echo")
+
+    async def test_stopped(self) -> None:
+        """An exit that says goodbye is left at once; with none left there is no way."""
+        nearest, _, tunnels = await self.two()
+        _, _, ends = self.open(nearest, self.udp(UdpEcho()))
+        at = 0 if nearest.choose() == "one" else 1
+        await tunnels[at].stop()
+        self.assertEqual(len(ends), 1)
+        self.assertEqual(nearest.choose(), ("two", "one")[at])
+        await tunnels[1 - at].stop()
+        with self.assertRaises(CarryError):
+            nearest.open_udp(Endpoint.of("192.0.2.1", 9), ignore, ignore)
+
+    async def test_own_end(self) -> None:
+        """A flow that its owner closes is forgotten: nobody is told."""
+        nearest, _, _ = await self.two()
+        flow, _, ends = self.open(nearest, self.udp(UdpEcho()))
+        flow.close()
+        self.assertEqual((ends, len(nearest._flows)), ([], 0))
