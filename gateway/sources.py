@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from gateway import geo, policy
 from gateway.config import Config, InterfaceExit
 from gateway.errors import AddressError, DataError, InputError, Problem
+from gateway.evidence.captured import CapturedFrames
 from gateway.flow.epoch import Epoch
 from gateway.model import Action, Endpoint, FlowKey, Transport
 
@@ -22,7 +24,7 @@ def load_epoch(config: Config, number: int, today: datetime.date) -> Epoch:
     problems: list[Problem] = []
     loaded = atlas = None
     try:
-        loaded = policy.load(config.path(config.policy), today)
+        loaded = load_policy(config.path(config.policy), today)
         problems += _unknown_targets(config, loaded)
     except InputError as error:
         problems += error.problems
@@ -36,6 +38,14 @@ def load_epoch(config: Config, number: int, today: datetime.date) -> Epoch:
         if not problems:
             return epoch
     raise InputError(problems)
+
+
+def load_policy(path: str | Path, today: datetime.date) -> policy.Policy:
+    """Load a policy file, and the cases and captures beside it.
+
+    Raises:  InputError: with every fault of the files.
+    """
+    return policy.load(path, today, CapturedFrames().read)
 
 
 def load_atlas(config: Config, today: datetime.date) -> geo.Atlas:
