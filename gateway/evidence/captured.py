@@ -4,6 +4,7 @@ Knows: captures, as Wireshark counts their frames.  Never: what a payload means,
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from gateway.errors import DataError, WireError
@@ -46,13 +47,17 @@ class CapturedFrames:
     def _frame(self, path: Path, number: int) -> Frame:
         if number > _MAX_FRAMES:
             raise DataError(str(path), f"frame {number} is asked for", f"at most {_MAX_FRAMES}")
-        passed = self._passed.setdefault(path, [])
         if len(self._files) >= _MAX_FILES and path not in self._files:
             raise DataError(str(path), f"is one capture more than {_MAX_FILES}", "fewer captures")
+        passed = self._passed.setdefault(path, [])
         frames = self._files.setdefault(path, read_frames(path))
-        while len(passed) < number:
-            frame = next(frames, None)
-            if frame is None:
-                raise DataError(str(path), f"has no frame {number}", f"1..{len(passed)}")
-            passed.append(frame)
+        try:
+            passed.extend(islice(frames, max(0, number - len(passed))))
+        except DataError:
+            # What failed once would look like a file that ends here: the next to ask begins anew.
+            del self._files[path], self._passed[path]
+            raise
+        if len(passed) < number:
+            expected = f"1..{len(passed)}" if passed else "a capture with frames"
+            raise DataError(str(path), f"has no frame {number}", expected)
         return passed[number - 1]

@@ -130,13 +130,16 @@ def _words(condition: Condition, subject: Subject, truth: Truth) -> Iterator[Wor
 
 def _of_jurisdiction(one: Jurisdiction, subject: Subject, truth: Truth) -> Iterator[Word]:
     """Give what belonging rests on: of a member the words that say so, else every word asked."""
+    place = subject.place
     if one.listed(subject.address) is not None:
         return
-    tells_all = one.must_agree or truth is not True
-    for asn in subject.place.asns:
-        if asn in one.asns or (tells_all and one.asns):
-            yield Axis.OPERATOR, f"AS{asn}"
+    announcing = [asn for asn in place.asns if asn in one.asns]
+    if announcing:
+        yield from ((Axis.OPERATOR, f"AS{asn}") for asn in announcing)
+        return
+    if one.asns:
+        yield from ((Axis.OPERATOR, f"AS{asn}") for asn in place.asns)
     for axis, countries in one.countries.items():
-        for value in subject.place.values.get(axis, ()):
-            if tells_all or value in countries:
+        for value in place.values.get(axis, ()):
+            if one.must_agree or truth is not True or value in countries:
                 yield axis, value
