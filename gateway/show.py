@@ -40,7 +40,7 @@ def account(console: Console, one: Account) -> None:
         _line(console, "doubt", doubt)
     evidence(console, place["evidence"])
     console.print()
-    _considered(console, one["considered"])
+    _considered(console, one["considered"], place["address"])
     if one["not_asked"]:
         _say(console, f"[dim]not asked: {escape(', '.join(one['not_asked']))}[/]")
     colour = _VERDICT[verdict["action"]]
@@ -86,9 +86,11 @@ def evidence(console: Console, words: Iterable[Mapping[str, Any]]) -> None:
         console.print(table)
 
 
-def _considered(console: Console, considered: Iterable[Mapping[str, Any]]) -> None:
+def _considered(
+    console: Console, considered: Iterable[Mapping[str, Any]], destination: str
+) -> None:
     """Print each rule, under it the conditions that decided, under these their evidence, which is
-    told once."""
+    told once; an address that is judged with the destination is named."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for heading in ("rule considered", "result", "why"):
         table.add_column(heading, overflow="fold")
@@ -98,7 +100,8 @@ def _considered(console: Console, considered: Iterable[Mapping[str, Any]]) -> No
         table.add_row(f"[bold]{one['rule']}[/]", _RESULT[str(one["result"])], why)
         for part in one["parts"]:
             result = _RESULT[str(part["result"])]
-            table.add_row(f"  {escape(part['condition'])}", result, escape(part["why"]))
+            about = "" if part["address"] == destination else f"{part['address']}: "
+            table.add_row(f"  {escape(part['condition'])}", result, escape(about + part["why"]))
             words = dict.fromkeys(_word(word) for word in part["evidence"])
             for word in (word for word in words if word not in told):
                 table.add_row("", "", f"[dim]{escape(word)}[/]")

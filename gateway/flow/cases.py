@@ -47,17 +47,18 @@ def facts_of(epoch: Epoch, given: Given) -> Facts:
     if given.payload is not None:
         content = epoch.content(given.key, given.payload)
     facts = epoch.facts(given.key, content, given.names)
-    if given.place is None:
+    place = given.place
+    if place is None:
         return facts
     asked = () if content is None else content.addresses
     spelled = frozenset(epoch.atlas.embedded(given.key.destination.address)).difference(asked)
     pairs = zip(facts.further, facts.further_places, strict=True)
-    kept = [(address, place) for address, place in pairs if address not in spelled]
+    kept = [(address, its) for address, its in pairs if address not in spelled]
     return replace(
         facts,
-        place=given.place,
+        place=place,
         further=tuple(address for address, _ in kept),
-        further_places=tuple(place for _, place in kept),
+        further_places=tuple(its for _, its in kept),
     )
 
 

@@ -102,6 +102,13 @@ class ExplainTests(AskingCase):
         self.assertTrue(parts)
         self.assertEqual([part["evidence"] for part in parts], [[]] * len(parts))
 
+    def test_asked_for(self) -> None:
+        """An address that the payload asks for is named where it decides."""
+        flow = "tcp 10.1.0.2:5000 > 50.17.126.121:80"
+        connect = b"CONNECT 114.114.114.114:443 HTTP/1.1\r\n\r\n".hex()
+        result = gateway("explain", DEFAULT, flow, "--payload", f"hex:{connect}", *DAY)
+        self.assertIn("114.114.114.114: mainland-china: location CN", result.output)
+
     def test_flows(self) -> None:
         """Each line of a file is explained, one JSON object a line."""
         path = self.file(f"{CHINA}\n{{flow: '{CHINA}', traffic: media, to: {{location: US}}}}\n")
