@@ -14,9 +14,9 @@ import os
 import shutil
 from pathlib import Path
 
-from gateway import policy
 from gateway.errors import DataError, InputError
 from gateway.policy import Policy
+from gateway.sources import load_policy
 
 _POINTER = "last-good"
 _ENTRY = "policy"
@@ -122,6 +122,6 @@ def _inside(root: Path, path: Path) -> Path:
 
 def _revision(path: Path, today: datetime.date) -> str | None:
     try:
-        return policy.load(path, today).revision
+        return load_policy(path, today).revision
     except InputError:
         return None

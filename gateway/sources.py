@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from gateway import geo, policy
 from gateway.config import Config, InterfaceExit
 from gateway.errors import AddressError, DataError, InputError, Problem
+from gateway.evidence.captured import CapturedFrames
 from gateway.flow.cases import run_cases
 from gateway.flow.epoch import Epoch
 from gateway.model import Action, Endpoint, FlowKey, Transport
@@ -29,7 +30,8 @@ def load_epoch(
     problems: list[Problem] = []
     loaded = atlas = None
     try:
-        loaded = policy.load(kept or config.path(config.policy), today)
+        path = kept or config.path(config.policy)
+        loaded = load_policy(path, today)
         problems += _unknown_targets(config, loaded)
     except InputError as error:
         problems += error.problems
@@ -45,6 +47,14 @@ def load_epoch(
         if not problems:
             return epoch
     raise InputError(problems)
+
+
+def load_policy(path: str | Path, today: datetime.date) -> policy.Policy:
+    """Load a policy file, and the cases and captures beside it.
+
+    Raises:  InputError: with every fault of the files.
+    """
+    return policy.load(path, today, CapturedFrames().read)
 
 
 def _failing_cases(epoch: Epoch) -> Iterable[Problem]:

@@ -36,8 +36,14 @@ class Watch:
         self._seen: Look = {}
 
     def start(self) -> None:
-        """Begin to look."""
-        self._taken_up = self._seen = _look(self._files())
+        """Begin to look.  What was changed since the policy began to be read was perhaps not read:
+        it is taken for a change."""
+        self._seen = _look(self._files())
+        read_ns = int(self._core.epochs.last.at.timestamp() * 1e9)
+        self._taken_up = {
+            file: None if status is not None and status[2] >= read_ns else status
+            for file, status in self._seen.items()
+        }
         self._calls.start(_LOOK_S, now=False)
 
     def stop(self) -> None:

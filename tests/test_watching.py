@@ -50,6 +50,16 @@ class WatchTests(SynchronousTestCase):
         """Without a change nothing is loaded."""
         self.assertEqual(self.look(10), 1)
 
+    def test_change_before_the_start(self) -> None:
+        """A policy that is changed while the first one is being read is taken up too."""
+        self.write("policy.yaml", "policy: second\n")
+        late_ns = int(world().now().timestamp() * 1e9) + 1
+        os.utime(self.folder / "policy.yaml", ns=(late_ns, late_ns))
+        self.watch.stop()
+        self.watch.start()
+        self.assertEqual(self.look(2), 2)
+        self.assertEqual(self.look(10), 2)
+
     def test_change(self) -> None:
         """A changed policy is in force two looks later, and is loaded once."""
         self.write("policy.yaml", "policy: second\n")

@@ -4,12 +4,13 @@ Knows: click.  Never: deciding; they ask an epoch as a running gateway does."""
 from __future__ import annotations
 
 import datetime
+import json
 import sys
 from typing import Any
 
 import click
 
-from gateway import config, geo, policy, service, show
+from gateway import config, geo, service, show
 from gateway.cli import host
 from gateway.cli.common import (
     atlas_of,
@@ -29,10 +30,13 @@ from gateway.cli.common import (
 from gateway.document import read
 from gateway.errors import GatewayError, InputError, Problem
 from gateway.flow.account import account_of, evidence_account
-from gateway.flow.cases import CaseResult, run_cases, unreached
+from gateway.flow.cases import facts_of
 from gateway.flow.epoch import Epoch
-from gateway.model import FlowKey, Traffic, pack
-from gateway.sources import load_epoch
+from gateway.model import Content, FlowKey, Protocol, Traffic, pack
+from gateway.policy import Given
+from gateway.review.flows import flows_of_capture, flows_of_file
+from gateway.review.results import PolicyResults, report_of
+from gateway.sources import load_epoch, load_policy
 
 
 @click.command()
@@ -78,85 +82,99 @@ def _check(path: str) -> list[str]:
             raise InputError(problems)
         warnings = [*map(str, epoch.policy.warnings), *epoch.atlas.warnings]
         return [*warnings, f"{path}: a sound configuration"]
-    one = policy.load(path, now().date())
+    one = load_policy(path, now().date())
     counts = f"{len(one.rules)} rules, {len(one.cases)} cases"
     return [*map(str, one.warnings), f'{path}: policy "{one.name}" is sound, {counts}']
 
 
 @click.command()
 @click.argument("policy_path", metavar="POLICY")
-@click.argument("flow")
+@click.argument("flow", required=False)
 @click.option("--payload", help="hex:… or file:PATH")
 @click.option("--traffic", type=click.Choice([str(one) for one in Traffic]), help="The class.")
 @click.option("--name", "names", multiple=True, help="A name the client asked for.")
+@click.option("--flows", "flows_path", help="A file of one flow a line, instead of FLOW.")
+@click.option("--capture", "capture_path", help="Each flow of a capture, instead of FLOW.")
 @geo_option
 @today_option
 @json_option
 @clear_errors
 def explain(
     policy_path: str,
-    flow: str,
-    payload: str | None,
-    traffic: str | None,
-    names: tuple[str, ...],
+    flow: str | None,
+    flows_path: str | None,
+    capture_path: str | None,
     config_path: str | None,
     today: datetime.datetime | None,
     as_json: bool,
+    **known: Any,
 ) -> None:
-    """Say what a policy does with a flow such as "udp 10.1.0.2:5000 > 118.190.148.38:8000"."""
+    """Say what a policy does with a flow such as "udp 10.1.0.2:5000 > 118.190.148.38:8000", and
+    why; or with every flow of a file or a capture."""
+    if [flow, flows_path, capture_path].count(None) != 2:
+        raise click.UsageError("give one of FLOW, --flows and --capture")
+    if flow is not None:
+        flows = [_given(flow, **known)]
+    elif any(known.values()):
+        raise click.UsageError("--payload, --traffic and --name go with FLOW only")
+    elif flows_path is not None:
+        flows = flows_of_file(flows_path)
+    else:
+        flows = flows_of_capture(str(capture_path))
     epoch = epoch_of(policy_path, config_path, day_of(today))
-    facts = epoch.seen(
-        FlowKey.parse(flow),
-        None if payload is None else payload_of(payload),
-        tuple(name.lower().rstrip(".") for name in names),
-        None if traffic is None else Traffic(traffic),
+    for given in flows:
+        account = account_of(epoch, facts_of(epoch, given), given.evidence)
+        if as_json and flow is None:
+            click.echo(json.dumps(account, ensure_ascii=False))
+        elif as_json:
+            print_json(account)
+        else:
+            show.account(stdout(), account)
+            if flow is None:
+                click.echo()
+
+
+def _given(flow: str, payload: str | None, traffic: str | None, names: tuple[str, ...]) -> Given:
+    """Read the flow of a command line."""
+    if payload is not None and traffic is not None:
+        raise click.UsageError("give either --payload or --traffic: a payload says its class")
+    return Given(
+        key=FlowKey.parse(flow),
+        payload=None if payload is None else payload_of(payload),
+        content=None if traffic is None else Content(Protocol.UNKNOWN, traffic=Traffic(traffic)),
+        names=tuple(name.lower().rstrip(".") for name in names),
     )
-    account = account_of(epoch, facts)
-    print_json(account) if as_json else show.account(stdout(), account)
 
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True)
+@click.option("--coverage", "with_coverage", is_flag=True, help="Say what the cases try.")
+@click.option("--complete", is_flag=True, help="Status 1 if a case is missing; with --coverage.")
 @geo_option
 @today_option
 @json_option
 @clear_errors
 def test(
     paths: tuple[str, ...],
+    with_coverage: bool,
+    complete: bool,
     config_path: str | None,
     today: datetime.datetime | None,
     as_json: bool,
 ) -> None:
     """Run the cases of policies: files, or folders of them."""
     on_day = day_of(today)
-    results: list[CaseResult] = []
-    remarks: list[str] = []
     atlas = atlas_of(config_path, on_day)
-    for path in policy_files(paths):
-        epoch = Epoch(0, policy.load(path, on_day), atlas)
-        ours = list(run_cases(epoch))
-        results += ours
-        remarks += [f'{path}: no case reaches rule "{rule}"' for rule in unreached(epoch, ours)]
-    failures = [result for result in results if result.failure]
-    if as_json:
-        print_json(
-            {
-                "passed": len(results) - len(failures),
-                "failed": len(failures),
-                "failures": [
-                    {"case": str(one.case.place), "failure": one.failure, **one.account}
-                    for one in failures
-                ],
-                "remarks": remarks,
-            }
+    with_coverage = with_coverage or complete
+    tried = [
+        PolicyResults.of(
+            str(path), Epoch(0, load_policy(path, on_day), atlas), with_coverage=with_coverage
         )
-    else:
-        for failure in failures:
-            show.failed_case(stdout(), failure)
-        for remark in remarks:
-            click.echo(remark)
-        click.echo(f"{len(results) - len(failures)} cases passed, {len(failures)} failed")
-    sys.exit(1 if failures else 0)
+        for path in policy_files(paths)
+    ]
+    print_json(report_of(tried)) if as_json else show.tried(stdout(), tried)
+    fails = any(one.failures or (complete and not one.is_complete) for one in tried)
+    sys.exit(1 if fails else 0)
 
 
 @click.command()
@@ -178,7 +196,7 @@ def locate(
     atlas = atlas_of(config_path, day_of(today))
     epoch = None
     if policy_path is not None:
-        epoch = Epoch(0, policy.load(policy_path, day_of(today)), atlas)
+        epoch = Epoch(0, load_policy(policy_path, day_of(today)), atlas)
     located = [
         _located(text, one, atlas, epoch) for text, one in zip(addresses, packed, strict=True)
     ]

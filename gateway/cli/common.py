@@ -14,11 +14,11 @@ from typing import ParamSpec
 import click
 from rich.console import Console
 
-from gateway import config, geo, logs, policy, starter
+from gateway import config, geo, logs, starter
 from gateway.document import Document, read
 from gateway.errors import AddressError, DataError, GatewayError
 from gateway.flow.epoch import Epoch
-from gateway.sources import load_atlas
+from gateway.sources import load_atlas, load_policy
 
 # Keys that only a configuration has; a policy file has others.
 _CONFIG_KEYS = frozenset(
@@ -90,7 +90,7 @@ def atlas_of(config_path: str | None, day: datetime.date) -> geo.Atlas:
 
 def epoch_of(policy_path: str, config_path: str | None, day: datetime.date) -> Epoch:
     """Give a policy over that atlas."""
-    return Epoch(0, policy.load(policy_path, day), atlas_of(config_path, day))
+    return Epoch(0, load_policy(policy_path, day), atlas_of(config_path, day))
 
 
 def payload_of(text: str) -> bytes:

@@ -4,25 +4,37 @@ Never: payload octets, keys, the clock."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from gateway.flow.epoch import Epoch
-from gateway.model import Content, Evidence, Facts, Verdict
-from gateway.policy import Considered, word
+from gateway.model import Content, Evidence, Facts, Verdict, unpack
+from gateway.policy import Considered, Part, Truth, word
 
 Account = dict[str, Any]
 """A JSON object; see docs/architecture.md, Faces."""
 
 
-def account_of(epoch: Epoch, facts: Facts) -> Account:
-    """Judge facts, and give the whole account with evidence and every rule considered."""
+def account_of(epoch: Epoch, facts: Facts, given: Iterable[Evidence] | None = None) -> Account:
+    """Judge facts, and give the whole account with evidence and every rule.
+
+    Args:    given: what was said of the destination instead of what the data say.
+    """
     verdict, considered = epoch.explain(facts)
+    destination = facts.key.destination.address
+    evidence = tuple(epoch.atlas.evidence(destination) if given is None else given)
+
+    @functools.cache
+    def evidence_on(address: bytes) -> tuple[Evidence, ...]:
+        return evidence if address == destination else epoch.atlas.evidence(address)
+
     return {
         "flow": str(facts.key),
-        "facts": facts_account(epoch, facts, epoch.atlas.evidence(facts.key.destination.address)),
+        "facts": facts_account(epoch, facts, evidence),
         "verdict": verdict_account(verdict),
-        "considered": considered_account(considered),
+        "considered": considered_account(considered, evidence_on),
+        "not_asked": [rule.id for rule in epoch.policy.rules[len(considered) :]],
     }
 
 
@@ -87,13 +99,36 @@ def verdict_account(verdict: Verdict) -> Account:
     return account
 
 
-def considered_account(considered: Iterable[Considered]) -> list[Account]:
-    """Give the rules that were looked at; `result` is true, false or "undetermined"."""
+def considered_account(
+    considered: Iterable[Considered], evidence_on: Callable[[bytes], Iterable[Evidence]]
+) -> list[Account]:
+    """Give the rules that were looked at, with the conditions that each result rests on, and the
+    evidence behind each; `result` is true, false or "undetermined"."""
     return [
         {
             "rule": one.rule,
-            "result": word(one.result) if one.result is None else one.result,
+            "result": _result(one.result),
             "why": one.why,
+            "parts": [part_account(part, evidence_on(part.address)) for part in one.parts],
         }
         for one in considered
     ]
+
+
+def part_account(part: Part, evidence: Iterable[Evidence]) -> Account:
+    """Give one condition that a result rests on, with the sources of its words."""
+    return {
+        "condition": part.condition,
+        "result": _result(part.result),
+        "why": part.why,
+        "address": unpack(part.address),
+        "evidence": [
+            evidence_account(one)
+            for one in evidence
+            if (one.axis, one.value) in part.words and not one.stale
+        ],
+    }
+
+
+def _result(truth: Truth) -> bool | str:
+    return word(truth) if truth is None else truth

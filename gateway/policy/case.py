@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.errors import Problem
-from gateway.model import Action, FlowKey, Traffic, Verdict
+from gateway.model import Action, Verdict
+from gateway.policy.given import Given
 from gateway.policy.outcomes import DROP
 
 
@@ -15,11 +16,7 @@ class Case:
     """One flow and what the policy must say of it."""
 
     note: str
-    key: FlowKey
-    payload: bytes | None
-    traffic: Traffic | None
-    """The class, where it is given instead of a payload."""
-    names: tuple[str, ...]
+    given: Given
     action: Action
     rule: str | None
     target: str | None
@@ -29,16 +26,21 @@ class Case:
 
     def failure(self, verdict: Verdict) -> str | None:
         """Say how a verdict differs from what was expected; None if it does not."""
+        differences = [
+            f"{what} is {given}, expected {wanted}"
+            for what, given, wanted in self.compared(verdict)
+            if given != wanted
+        ]
+        return "; ".join(differences) or None
+
+    def compared(self, verdict: Verdict) -> tuple[tuple[str, str | None, str], ...]:
+        """Give what is compared: its name, what a verdict has there, what was expected."""
         target = verdict.target
         if verdict.action is Action.BLOCK and target is None:
             target = DROP
-        differences = [
-            f"{what} is {given}, expected {wanted}"
-            for what, given, wanted in (
-                ("action", verdict.action, self.action),
-                ("rule", verdict.rule, self.rule),
-                ("target", target, self.target),
-            )
-            if wanted is not None and given != wanted
-        ]
-        return "; ".join(differences) or None
+        pairs = (
+            ("action", verdict.action, self.action),
+            ("rule", verdict.rule, self.rule),
+            ("target", target, self.target),
+        )
+        return tuple((what, given, wanted) for what, given, wanted in pairs if wanted is not None)

@@ -10,12 +10,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gateway.document import Document, Steps, suggestion
-from gateway.errors import AddressError, Problem
+from gateway.errors import AddressError, DataError, Problem
 from gateway.model import FlowKey
 from gateway.policy.networks import address_range
+from gateway.policy.reading import Frames, no_frames, stored_payload
 
 
-def faults(document: Document, beside: Document | None = None) -> Iterator[Problem]:
+def faults(
+    document: Document, beside: Document | None = None, frames: Frames = no_frames
+) -> Iterator[Problem]:
     """Find the faults of a policy document, and of a document of more cases."""
     root = _mapping(document.value)
     rules = [_mapping(rule) for rule in _list(root.get("rules"))]
@@ -30,7 +33,7 @@ def faults(document: Document, beside: Document | None = None) -> Iterator[Probl
     ids = [*(str(rule.get("id")) for rule in rules), "default"]
     for one in (document, beside):
         if one is not None:
-            yield from _cases(one, ids)
+            yield from _cases(one, ids, frames)
 
 
 def _mapping(value: object) -> Mapping[str, object]:
@@ -117,7 +120,7 @@ def _is_network(text: str) -> bool:
     return True
 
 
-def _cases(document: Document, ids: list[str]) -> Iterator[Problem]:
+def _cases(document: Document, ids: list[str], frames: Frames) -> Iterator[Problem]:
     for at, value in enumerate(_list(_mapping(document.value).get("cases"))):
         case = _mapping(value)
         steps: Steps = ("cases", at)
@@ -131,9 +134,7 @@ def _cases(document: Document, ids: list[str]) -> Iterator[Problem]:
                 FlowKey.parse(flow)
             except AddressError as error:
                 yield document.problem((*steps, "flow"), str(error))
-        name = _mapping(case.get("payload")).get("file")
-        if isinstance(name, str):
-            try:
-                (Path(document.file).parent / name).read_bytes()
-            except OSError as error:
-                yield document.problem((*steps, "payload"), f"{name}: {error.strerror}")
+        try:
+            stored_payload(Path(document.file).parent, _mapping(case.get("payload")), frames)
+        except DataError as error:
+            yield document.problem((*steps, "payload"), str(error))

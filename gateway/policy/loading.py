@@ -11,41 +11,46 @@ from pathlib import Path
 
 from gateway.document import Document, SectionType, read, validate
 from gateway.errors import InputError, Problem
-from gateway.model import Action, FlowKey, Mode, Verdict
+from gateway.model import Action, Mode, Verdict
 from gateway.policy.case import Case
 from gateway.policy.checking import faults
 from gateway.policy.compiling import Compiler, jurisdiction
 from gateway.policy.policy import Policy
+from gateway.policy.reading import Frames, given_of, no_frames
 from gateway.policy.rule import Rule
 from gateway.policy.sections import CaseSection, CasesSection, PolicySection
 
 
-def load(path: str | Path, today: datetime.date) -> Policy:
+def load(path: str | Path, today: datetime.date, frames: Frames = no_frames) -> Policy:
     """Read a policy file, and NAME.cases.yaml beside it if there is one.
 
-    Args:    today: the day on which expiry is judged.
+    Args:    today: the day on which expiry is judged; frames: reads the captures of cases, which
+             are refused without it.
     Raises:  InputError: with every fault of the files.
     """
     path = Path(path)
     beside = path.parent / f"{path.stem}.cases.yaml"
-    return compile_policy(read(path), today, read(beside) if beside.exists() else None)
+    return compile_policy(read(path), today, read(beside) if beside.exists() else None, frames)
 
 
 def compile_policy(
-    document: Document, today: datetime.date, beside: Document | None = None
+    document: Document,
+    today: datetime.date,
+    beside: Document | None = None,
+    frames: Frames = no_frames,
 ) -> Policy:
     """Turn a parsed policy document, and a document of more cases, into a Policy.
 
     Raises:  InputError: with every fault of the documents.
     """
-    problems = set(faults(document, beside))
+    problems = set(faults(document, beside, frames))
     section = _validated(document, PolicySection, problems)
     more = None if beside is None else _validated(beside, CasesSection, problems)
     if problems or section is None:
         raise InputError(problems)
-    cases = [_case(document, at, one) for at, one in enumerate(section.cases)]
+    cases = [_case(document, at, one, frames) for at, one in enumerate(section.cases)]
     if beside is not None and more is not None:
-        cases += [_case(beside, at, one) for at, one in enumerate(more.cases)]
+        cases += [_case(beside, at, one, frames) for at, one in enumerate(more.cases)]
     jurisdictions = {name: jurisdiction(name, one) for name, one in section.jurisdictions.items()}
     compiler = Compiler(document, section, today)
     rules = tuple(compiler.rule(at) for at in range(len(section.rules)))
@@ -85,26 +90,16 @@ def _validated(
         return None
 
 
-def _case(document: Document, at: int, section: CaseSection) -> Case:
+def _case(document: Document, at: int, section: CaseSection, frames: Frames) -> Case:
+    given = given_of(Path(document.file).parent, section, frames)
     return Case(
         note=section.note,
-        key=FlowKey.parse(section.flow),
-        payload=_payload(document, section),
-        traffic=section.traffic,
-        names=tuple(name.lower().rstrip(".") for name in section.names),
+        given=given,
         action=section.expect.action.action,
         rule=section.expect.rule,
         target=section.expect.action.target or section.expect.target,
-        place=document.problem(("cases", at), section.note or section.flow),
+        place=document.problem(("cases", at), section.note or str(given.key)),
     )
-
-
-def _payload(document: Document, section: CaseSection) -> bytes | None:
-    if section.payload is None:
-        return None
-    if section.payload.hex is not None:
-        return bytes.fromhex(section.payload.hex)
-    return (Path(document.file).parent / str(section.payload.file)).read_bytes()
 
 
 def _warnings(

@@ -11,6 +11,7 @@ from gateway.errors import Problem
 from gateway.model import Action, Endpoint, Facts, Jurisdictions, Mode, Place, Verdict
 from gateway.policy.case import Case
 from gateway.policy.jurisdiction import Jurisdiction
+from gateway.policy.parts import Part, parts_of
 from gateway.policy.rule import Rule
 from gateway.policy.subject import Subject, subject_of
 from gateway.policy.truth import Truth, some
@@ -28,6 +29,8 @@ class Considered:
     rule: str
     result: Truth
     why: str
+    parts: tuple[Part, ...] = ()
+    """The conditions that the result rests on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +83,12 @@ class Policy:
 
     def judge(self, facts: Facts) -> Verdict:
         """Give the verdict on a flow."""
-        return self._judge(self._subject(facts), None)
+        return self._judge(self.subject(facts), None)
 
     def explain(self, facts: Facts) -> tuple[Verdict, tuple[Considered, ...]]:
         """Give the verdict on a flow, and each rule that was considered for it."""
         considered: list[Considered] = []
-        verdict = self._judge(self._subject(facts), considered)
+        verdict = self._judge(self.subject(facts), considered)
         return verdict, tuple(considered)
 
     def bars(self, client: Endpoint, names: tuple[str, ...]) -> Verdict | None:
@@ -99,7 +102,7 @@ class Policy:
     def jurisdictions_of(self, facts: Facts) -> Jurisdictions:
         """Give the named sets that the destination, or an address judged with it, belongs to, or
         may."""
-        subject = self._subject(facts)
+        subject = self.subject(facts)
         looks = (subject, *subject.further)
         members = {name: some(one.members[name] for one in looks) for name in subject.members}
         return Jurisdictions(
@@ -113,7 +116,8 @@ class Policy:
         for rule in self.rules:
             truth = rule.holds(subject)
             if considered is not None:
-                considered.append(Considered(rule.id, truth, rule.why(subject)))
+                parts = parts_of(rule, subject)
+                considered.append(Considered(rule.id, truth, rule.why(subject), parts))
             if not rule.matches(truth):
                 continue
             if rule.shadow_percent and rule.watches(client):
@@ -145,7 +149,8 @@ class Policy:
                     return True
         return _outcome(self.default) == outcome
 
-    def _subject(self, facts: Facts) -> Subject:
+    def subject(self, facts: Facts) -> Subject:
+        """Give what the rules' conditions are asked of."""
         subject = self._alone(facts, facts.key.destination.address, facts.place)
         if facts.further:
             pairs = zip(facts.further, facts.further_places, strict=True)

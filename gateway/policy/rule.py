@@ -121,6 +121,12 @@ class Rule:
         digest = hashlib.blake2b(client.address, digest_size=8, person=self.id.encode()[:16])
         return int.from_bytes(digest.digest(), "big") % 10_000 < self.shadow_percent * 100
 
+    def decisive(self, subject: Subject) -> Subject:
+        """Give the first look whose answer is what `holds` says."""
+        truth = self.holds(subject)
+        looks = self._looks(subject, *subject.further)
+        return next(look for look in looks if self.condition.test(look) is truth)
+
     def why(self, subject: Subject) -> str:
         """Say what `holds` rests on, to whoever gave the facts."""
         one = self._deciding(subject)

@@ -78,6 +78,9 @@ def _as_list(value: object) -> object:
     return value if isinstance(value, list) else [value]
 
 
+Countries = Annotated[tuple[Country, ...], BeforeValidator(_as_list)]
+
+
 class ChoiceOf(Section, Generic[Value]):
     """A value, a list of values (any of them), or {not: …} of either."""
 
@@ -188,22 +191,85 @@ class JurisdictionSection(Section):
 
 
 class PayloadSection(Section):
-    """The payload of a case: exactly one of these."""
+    """The payload of a flow: exactly one of hex, file and capture."""
 
     hex: str | None = None
     """Octets in hexadecimal, spaces allowed; in quotes."""
     file: str | None = None
     """A file beside the policy that holds the octets."""
+    capture: str | None = None
+    """A pcap or pcapng file beside the policy."""
+    frame: Annotated[int, Field(ge=1, strict=True)] | None = None
+    """Which frame of the capture, from 1, as Wireshark counts."""
 
     @model_validator(mode="after")
     def _one_source(self) -> PayloadSection:
-        if (self.hex is None) == (self.file is None):
-            raise ValueError("payload needs either hex or file")
+        if [self.hex, self.file, self.capture].count(None) != 2:
+            raise ValueError("payload needs either hex, file or capture")
+        if (self.capture is None) != (self.frame is None):
+            raise ValueError("capture and frame go together: {capture: call.pcap, frame: 12}")
         if self.hex is not None:
             try:
                 bytes.fromhex(self.hex)
             except ValueError as error:
                 raise ValueError(f"hex: {error}") from error
+        return self
+
+
+class DestinationSection(Section):
+    """Whose a destination is, given instead of what the data of the day say; what is omitted is
+    not known."""
+
+    location: Countries = ()
+    registration: Countries = ()
+    operator: Countries = ()
+    asn: Annotated[tuple[Asn, ...], BeforeValidator(_as_list)] = ()
+
+    @model_validator(mode="after")
+    def _says_something(self) -> DestinationSection:
+        if not self.model_fields_set:
+            raise ValueError("to needs a location, registration, operator or asn")
+        return self
+
+
+class FlowSection(Section):
+    """A flow, and what is known of it."""
+
+    flow: str | None = None
+    """Such as "udp 10.1.0.2:5000 > 118.190.148.38:8000" or "icmp 10.1.0.2 > 118.190.148.38".
+    Omitted: the flow of the payload's captured frame."""
+    payload: PayloadSection | None = None
+    """Omitted: a flow of which no payload was seen, or what the next three say."""
+    traffic: Traffic | None = None
+    """The class, given instead of a payload.  Omitted: it cannot be told."""
+    protocol: Protocol | None = None
+    """What it speaks, given instead of a payload.  Omitted: unknown."""
+    plaintext: Annotated[tuple[IdentifierKind, ...], BeforeValidator(_as_list)] | None = None
+    """Kinds of identifier in plaintext, given instead of a payload; [] is none.  Omitted: it
+    cannot be told."""
+    names: tuple[str, ...] = ()
+    """Names the client asked for."""
+    to: DestinationSection | None = None
+    """Omitted: what the data say."""
+
+    @model_validator(mode="after")
+    def _agrees(self) -> FlowSection:
+        """Refuse facts that contradict each other."""
+        facts = ("traffic", "protocol", "plaintext")
+        given = [name for name in facts if getattr(self, name) is not None]
+        if self.payload is not None and given:
+            raise ValueError(f"give either a payload or {', '.join(given)}: the payload says it")
+        if self.flow is None and (self.payload is None or self.payload.capture is None):
+            raise ValueError(
+                'give a flow, or a payload with capture and frame: key "flow" is missing'
+            )
+        portless = (self.flow or "").split(maxsplit=1)[:1] in (["icmp"], ["other"])
+        if portless and given:
+            raise ValueError(
+                f"{' and '.join(given)}: of a flow without ports that is known already"
+            )
+        if not portless and self.protocol is Protocol.ICMP:
+            raise ValueError("protocol icmp needs a flow of transport icmp")
         return self
 
 
@@ -225,18 +291,10 @@ class ExpectSection(Section):
         return self
 
 
-class CaseSection(Section):
+class CaseSection(FlowSection):
     """One regression test of the rules."""
 
     note: str = ""
-    flow: str
-    """Such as "udp 10.1.0.2:5000 > 118.190.148.38:8000" or "icmp 10.1.0.2 > 118.190.148.38"."""
-    payload: PayloadSection | None = None
-    """Omitted: a flow of which no payload was seen."""
-    traffic: Traffic | None = None
-    """The class, given instead of a payload.  Omitted: what the payload says."""
-    names: tuple[str, ...] = ()
-    """Names the client asked for."""
     expect: ExpectSection
 
 

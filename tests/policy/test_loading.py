@@ -246,7 +246,7 @@ class LoadTests(SynchronousTestCase):
             "policy: p\ncases:\n- {flow: 'udp 10.0.0.1:1 > 192.0.2.1:1',"
             " payload: {file: ping.bin}, expect: {action: block}}\n"
         )
-        self.assertEqual(load(folder / "p.yaml", TODAY).cases[0].payload, b"\x38\x00")
+        self.assertEqual(load(folder / "p.yaml", TODAY).cases[0].given.payload, b"\x38\x00")
 
     def test_folder(self) -> None:
         """A folder is no policy."""
