@@ -43,7 +43,8 @@ def chains(router: Router) -> Iterator[Chain]:
     # UDP, or an ICMP error that belongs to it.
     yield Chain("ask6", (f"@nh,0,8 and 0xf0 != 0x60 goto {SLOW}", f"@nh,48,8 != 0x11 goto {SLOW}",
                          *what))  # fmt: skip
-    ask = hook("filter", "prerouting", -160)
+    # After mangle (-150), where other software sets marks, so that none of them looks like ours.
+    ask = hook("filter", "prerouting", -149)
     yield Chain("ask", ("@nh,0,8 != 0x45 goto ask6", *what), ask)
 
 

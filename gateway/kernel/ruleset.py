@@ -1,10 +1,10 @@
 """The rules of router mode.  Owns: Router → Table; the lock-down's table.
 Knows: nft(8), netfilter's hooks; docs/architecture.md, "Router mode".  Never: applying them.
 
-    prerouting -160  ask      who need not ask: flows judged in this epoch; who dies: denied places;
+    prerouting -149  ask      who need not ask: flows judged in this epoch; who dies: denied places;
                               what asks goes to Python; nobody listens: dropped
     prerouting -100  nat      to relays, and to the local proxy
-    forward    -150  keep     verdicts are stored, blocks remembered; no verdict, no way; from
+    forward    -151  keep     verdicts are stored, blocks remembered; no verdict, no way; from
                               outside only answers
     input      -150  incoming what of the clients the gateway itself takes
     output     -300  replies  datagrams as from another address are not tracked

@@ -34,7 +34,7 @@ class PassageTests(SynchronousTestCase):
         simulation = of or Simulation(TABLE)
         verdict = simulation.hooked("prerouting", packet)
         if verdict == "sample":
-            verdict = simulation.hooked("prerouting", packet, after=-160)
+            verdict = simulation.hooked("prerouting", packet, after=-149)
         return simulation.onward(packet) if verdict == "accept" else verdict
 
     @settings(deadline=None, max_examples=200)
@@ -84,16 +84,27 @@ class PassageTests(SynchronousTestCase):
     @settings(deadline=None, max_examples=200)
     @given(PACKETS, st.booleans())
     def test_from_outside(self, packet: Packet, is_reply: bool) -> None:
-        """From outside only answers pass, of flows that were let go."""
+        """From outside only answers pass, of flows that were let go, whatever mark other software
+        gave them."""
         packet.iif, packet.oif, packet.is_reply, packet.is_dnat = "up0", "eth1", is_reply, False
         if not is_reply:  # a stranger's flow is none that a client's packet began
             packet.ct &= OTHERS_MASK
-        packet.mark &= OTHERS_MASK
         ct = packet.ct
         if self.way(packet) == "accept":
             self.assertTrue(is_reply)
             self.assertNotEqual(epoch_of(ct), 0)
             self.assertNotIn(target_of(ct), (BLOCK, REFUSE))
+
+    def test_forged(self) -> None:
+        """A stranger's packet to which other software gave the very mark that known flows have does
+        not pass to the clients; an answer with it does, and others' byte stays."""
+        for payload in (b"\x7f", b"\x80\x60\x01\x02" + bytes(20)):
+            for is_reply, expected in ((False, "drop"), (True, "accept")):
+                packet = Packet(payload=payload, iif="up0", oif="eth1", is_reply=is_reply,
+                                mark=mark(NOW) | 0x3400, ct=mark(NOW) if is_reply else 0)  # fmt: skip
+                for one in (six(packet), packet):
+                    self.assertEqual(self.way(one), expected)
+                    self.assertEqual(one.mark & OTHERS_MASK, 0x3400)
 
     def test_asks(self) -> None:
         """What is new asks, whatever mark it came with; what an earlier epoch let go says where."""
