@@ -24,7 +24,7 @@ from gateway.kernel.marks import (
     TARGET_MASK,
     mark,
 )
-from gateway.kernel.phrases import KEEP_FLAGS, become, by_target, gain, has, lacks, straight
+from gateway.kernel.phrases import KEEP_FLAGS, become, by_target, gain, has, lacks, shut, straight
 from gateway.kernel.ranges import Ranges
 from gateway.kernel.router import Queues, Router
 from gateway.kernel.table import Chain
@@ -110,6 +110,7 @@ def _from_clients(router: Router) -> Iterator[str]:
 def _slow(router: Router) -> Iterator[str]:
     for name in router.clients:
         yield f'iifname "{name}" goto from_clients'
+    yield from shut("iif", router.numbers)
     # Chain keep asks no interface of what this hook lets go straight: nobody else may say so.
     yield f"{straight(router.epoch)} {become(0)}"
 

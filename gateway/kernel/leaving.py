@@ -22,7 +22,7 @@ from gateway.kernel.marks import (
     mark,
     target_of,
 )
-from gateway.kernel.phrases import become, by_target, gain, has, hook, lacks, straight
+from gateway.kernel.phrases import become, by_target, gain, has, hook, lacks, shut, straight
 from gateway.kernel.router import Router
 from gateway.kernel.table import Chain
 
@@ -42,8 +42,9 @@ def chains(router: Router) -> Iterator[Chain]:
     # Before mangle (-150), for the same reason as chain ask is after it.
     yield Chain("keep", tuple(_keep(router)), hook("filter", "forward", -151))
     yield Chain("own", tuple(_own(router)))
-    incoming = tuple(f'iifname "{name}" goto own' for name in router.clients)
-    yield Chain("incoming", incoming, hook("filter", "input", -150))
+    incoming = (f'iifname "{name}" goto own' for name in router.clients)
+    own = (*incoming, *shut("iif", router.numbers))
+    yield Chain("incoming", own, hook("filter", "input", -150))
     reply = f"{has(TARGET_MASK, mark(0, REPLY))} notrack"
     yield Chain("replies", (reply,), hook("filter", "output", -300))
     if source := tuple(_source(router)):
@@ -124,6 +125,7 @@ def _keep(router: Router) -> Iterator[str]:
     yield f"{straight(router.epoch)} accept"
     for name in router.clients:
         yield f'iifname "{name}" goto leave'
+    yield from shut("iif", router.numbers)
     yield "goto outside"
 
 
@@ -157,6 +159,8 @@ def _provisional(router: Router) -> Iterator[str]:
 
 
 def _outside(router: Router) -> Iterator[str]:
+    for number in router.numbers:
+        yield f"oif {number} oifname != {clients_of(router)} counter drop"
     yield f"oifname != {clients_of(router)} accept"
     for _, _, _, flow in MANNERS:
         yield f"{has(TARGET_MASK, mark(0, flow), 'ct')} counter drop"

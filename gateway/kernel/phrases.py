@@ -38,6 +38,11 @@ def straight(epoch: int) -> str:
     return has(EPOCH_MASK | TARGET_MASK | JUDGE | PROVISIONAL | ANSWER | LOOKS_MASK, mark(epoch))
 
 
+def shut(way: str, numbers: Iterable[int]) -> Iterator[str]:
+    """Write "what comes (iif) or goes (oif) by interfaces of these numbers goes nowhere"."""
+    yield from (f"{way} {number} counter drop" for number in numbers)
+
+
 def become(value: int, keep: int = OTHERS_MASK, of: str = "meta") -> str:
     """Write "change the mark, and leave the bits of `keep` as they are"."""
     changed = f" or {value:#010x}" if value else ""

@@ -88,6 +88,9 @@ class Router:
 
     clients: tuple[str, ...]
     """The interfaces behind which the clients are."""
+    numbers: tuple[int, ...] = ()
+    """The kernel's numbers of these interfaces, and of bridges that they are ports of: what comes
+    or goes by one of them, and by none of `clients`, goes nowhere.  So a renamed one is shut."""
     epoch: int
     """1..255, as in marks."""
     name: str = "gateway"
@@ -112,7 +115,8 @@ class Router:
     policy: str = ""
     """A short hash of what verdicts rest on, hexadecimal; the table says it of itself."""
     block_s: int = 10
-    """How long the kernel remembers a block, in seconds, after the last packet of it."""
+    """How long the kernel remembers a block, in seconds after Python gave it: packets that die of
+    it do not prolong it, so that what the flow says later is looked at, too."""
     own: tuple[tuple[Transport, int], ...] = OWN
     """What clients may ask the gateway itself: transport and port."""
 
@@ -151,6 +155,7 @@ class Router:
             ("block_s", 1 <= self.block_s <= 86400, "1..86400 seconds"),
             ("targets", all(1 <= one <= last for one in targets), f"numbers 1..{last}"),
             ("targets", len(set(targets)) == len(targets), "each number once"),
+            ("interface numbers", all(0 < one < 1 << 31 for one in self.numbers), "above 0"),
             ("own ports", all(0 < port < 65536 for _, port in self.own), "1..65535"),
         ):
             if not holds:

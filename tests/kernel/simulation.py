@@ -42,6 +42,8 @@ class Packet:
     """The flow's mark."""
     iif: str = "eth1"
     oif: str = "up0"
+    iif_number: int = 3
+    oif_number: int = 4
     is_reply: bool = False
     is_own: bool = False
     """For the gateway itself."""
@@ -250,6 +252,7 @@ _STATEMENTS: list[tuple[re.Pattern[str], _Statement]] = [
         (r"(ip6?) daddr (\S+)", _destination),
         (r"meta l4proto (!= )?(\{[^}]*\}|[\w-]+)", _protocol),
         (r"(iifname|oifname) (!= )?(\{[^}]*\}|\"[^\"]*\")", _interface),
+        (r"(iif|oif) (\d+)", lambda _, p, f: getattr(p, f"{f[1]}_number") == int(f[2])),
         (r"dnat (ip6?) to (\S+)", _dnat),
         (r"numgen random mod \d+( !=)? 0", lambda _, p, f: p.is_drawn == (not f[1])),
         (r"fib daddr type != unicast", lambda _, p, f: p.is_own),

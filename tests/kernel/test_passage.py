@@ -100,11 +100,28 @@ class PassageTests(SynchronousTestCase):
         not pass to the clients; an answer with it does, and others' byte stays."""
         for payload in (b"\x7f", b"\x80\x60\x01\x02" + bytes(20)):
             for is_reply, expected in ((False, "drop"), (True, "accept")):
-                packet = Packet(payload=payload, iif="up0", oif="eth1", is_reply=is_reply,
-                                mark=mark(NOW) | 0x3400, ct=mark(NOW) if is_reply else 0)  # fmt: skip
+                packet = Packet(payload=payload, iif="up0", oif="eth1", is_reply=is_reply)
+                packet.mark, packet.ct = mark(NOW) | 0x3400, mark(NOW) if is_reply else 0
                 for one in (six(packet), packet):
                     self.assertEqual(self.way(one), expected)
                     self.assertEqual(one.mark & OTHERS_MASK, 0x3400)
+
+    @settings(deadline=None, max_examples=200)
+    @given(PACKETS, st.booleans())
+    def test_renamed(self, packet: Packet, is_own: bool) -> None:
+        """What comes by a clients' interface that has another name now neither asks nor passes,
+        but for media of known flows; and nothing goes to it but answers to these."""
+        of = Simulation(ruleset.render(replace(ROUTER, numbers=(8, 9))))
+        packet.is_own = is_own
+        back = replace(packet, iif="up0", oif="lan0", oif_number=9, is_own=False, mark=0)
+        packet.iif, packet.iif_number = "lan0", 8
+        known = mark(NOW, 0, QUICK)
+        is_media = packet.ct & ~0xFFF0 == known and packet.payload[:1] >= b"\x80"
+        for one in (packet, back):
+            if not is_media:
+                self.assertEqual(self.way(one, of), "drop")
+        named = Packet(iif_number=8, ct=mark(NOW), mark=0)
+        self.assertEqual(self.way(named, of), "accept")
 
     def test_asks(self) -> None:
         """What is new asks, whatever mark it came with; what an earlier epoch let go says where."""
@@ -172,6 +189,9 @@ class PassageTests(SynchronousTestCase):
             for packet in (Packet(), Packet(ct=mark(NOW), mark=mark(NOW)),
                            Packet(iif="up0", oif="eth1", is_reply=True)):  # fmt: skip
                 self.assertEqual(simulation.hooked("forward", packet), "drop")
+        renamed = Simulation(ruleset.locked("gateway", ["eth1"], [8]))
+        for packet in (Packet(iif="lan0", iif_number=8), Packet(oif="lan0", oif_number=8)):
+            self.assertEqual(renamed.hooked("forward", packet), "drop")
         simulation = Simulation(ruleset.locked("gateway", ["eth1"]))
         for dport, verdict in ((67, "accept"), (53, "drop")):
             self.assertEqual(simulation.hooked("input", Packet(dport=dport)), verdict)
