@@ -94,6 +94,10 @@ def _epochs_chains(router: Router) -> Iterator[Chain]:
 
 def _from_clients(router: Router) -> Iterator[str]:
     yield "@nh,0,8 != 0x45 jump unusual"
+    for name, mtu in router.mtu_by_client.items():
+        # Maybe several datagrams in one piece: the queue cuts it, and each is judged by itself.
+        which = f'iifname "{name}" meta l4proto udp meta length > {mtu}'
+        yield f"{which} {become(JUDGE | CONTENT)} goto question"
     yield "meta l4proto udp jump signatures"
     # The kernel may keep an ended stream's mark for the next of its five-tuple: a SYN (and no ACK)
     # begins anew.

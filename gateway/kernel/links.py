@@ -1,12 +1,12 @@
-"""The host's network interfaces, as they come, go and change their names.  Owns: noticing it; the
-numbers of those that the clients are behind.  Knows: rtnetlink(7), pyroute2.
-Never: nft, what follows from it."""
+"""The host's network interfaces, as they come, go and change their names.  Owns: noticing it;
+their numbers and MTUs.  Knows: rtnetlink(7), pyroute2.  Never: nft, what follows from it."""
 
 from __future__ import annotations
 
 import errno
 import socket
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from pyroute2 import IPRoute  # type: ignore[import-untyped]  # pyroute2 ships no types
 from pyroute2.netlink.exceptions import (  # type: ignore[import-untyped]  # likewise
@@ -18,6 +18,17 @@ from gateway.errors import CarryError
 _GROUP_LINK = 1  # RTMGRP_LINK
 # Events that are read at a time; more are read the next time.
 _MAX_READ = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One interface."""
+
+    numbers: frozenset[int]
+    """Its own, and that of what it is a port of (a bridge, a bond), for that is where its packets
+    then come in."""
+    mtu: int
+    """Octets of an IP packet."""
 
 
 class Links:
@@ -68,21 +79,21 @@ class Links:
             self._door = None
 
 
-def numbers(names: Iterable[str]) -> dict[str, frozenset[int]]:
-    """Give the numbers of interfaces, by their names: each one's own, and that of what it is a port
-    of (a bridge, a bond), for that is where its packets then come in.  It blocks: in a thread.
+def look(names: Iterable[str]) -> dict[str, Link]:
+    """Look for interfaces by their names.  It blocks: in a thread.
 
     Returns: without those that there are not.
     Raises:  CarryError: the kernel does not say.
     """
     wanted = set(names)
-    found: dict[str, frozenset[int]] = {}
+    found: dict[str, Link] = {}
     try:
         with IPRoute() as ipr:
             for link in ipr.get_links():
                 if (name := link.get_attr("IFLA_IFNAME")) in wanted:
                     both = link["index"], link.get_attr("IFLA_MASTER")
-                    found[name] = frozenset(int(one) for one in both if one is not None)
+                    numbers = frozenset(int(one) for one in both if one is not None)
+                    found[name] = Link(numbers, int(link.get_attr("IFLA_MTU")))
     except (NetlinkError, OSError) as error:
         raise CarryError("interfaces", str(error)) from error
     return found

@@ -178,18 +178,21 @@ class Rules:
         return not is_whole
 
     def _follow_links(self) -> None:
-        """Have the rules know the clients' interfaces by number too.  One that has lost its name
-        stays shut until there is another of that name."""
-        by_name = links.numbers(self.router.clients)
-        found = frozenset[int]().union(*by_name.values())
+        """Have the rules know the clients' interfaces by number too, and their MTUs.  One that has
+        lost its name stays shut until there is another of that name."""
+        by_name = links.look(self.router.clients)
+        found = frozenset[int]().union(*(one.numbers for one in by_name.values()))
         if gone := [name for name in self.router.clients if name not in by_name]:
             found |= set(self.router.numbers)
             _log.error(
                 "there is no interface {names}: what comes by one that had the name goes nowhere",
                 names=", ".join(gone),
             )
-        if found != set(self.router.numbers):
-            self._router = replace(self.router, numbers=tuple(sorted(found)))
+        known = self.router.mtu_by_client
+        mtus = tuple(by_name[name].mtu if name in by_name else known[name] for name in known)
+        numbers = tuple(sorted(found))
+        if (numbers, mtus) != (self.router.numbers, self.router.mtus):
+            self._router = replace(self.router, numbers=numbers, mtus=mtus)
 
     def _fence(self) -> None:
         guard.apply(self.router.clients if self._config.router.fence else ())

@@ -177,6 +177,8 @@ def _raw(_: Simulation, packet: Packet, found: re.Match[str]) -> bool:
     if len(octets) < int(bits) // 8:
         return False  # nft breaks off, whatever the sign
     value = int.from_bytes(octets, "big") & int(mask or "f" * 32, 16)
+    if sign == ">":
+        return value > int(wanted, 16)
     is_one = value in [int(one, 16) for one in wanted.strip("{ }").split(", ")]
     return is_one == (sign != "!=")
 
@@ -246,7 +248,7 @@ _STATEMENTS: list[tuple[re.Pattern[str], _Statement]] = [
     for pattern, statement in (
         (r"(meta|ct) mark and (\w+) (==|!=) (\w+)", _compare),
         (r"(meta|ct) mark set \1 mark (and|or) (\w+)(?: or (\w+))?", _set_mark),
-        (r"@(nh|th),(\d+),(\d+)(?: and (\w+))?(?: (==|!=))? (0x\w+|\{[^}]*\})", _raw),
+        (r"@(nh|th),(\d+),(\d+)(?: and (\w+))?(?: (==|!=|>))? (0x\w+|\{[^}]*\})", _raw),
         (r"(ip6?) saddr (\. [^@]*) @(\w+)", _in_seen),
         (r"update @(\w+) \{ (ip6?) ([^}]*) \}", _update),
         (r"(ip6?) daddr (\S+)", _destination),
@@ -264,6 +266,7 @@ _STATEMENTS: list[tuple[re.Pattern[str], _Statement]] = [
         (r"rt seg-left > 0", lambda _, p, f: p.option == "rt"),
         (r"ip option (\w+) exists", lambda _, p, f: p.option == f[1]),
         (r"ip6 nexthdr tcp", lambda _, p, f: p.is_six and not p.option and p.protocol == 6),
+        (r"meta length > (\d+)", lambda _, p, f: p.length > int(f[1])),
         (r"meta length (\d+)", lambda _, p, f: p.length == int(f[1])),
         (r"tcp doff (\d+)", lambda _, p, f: p.protocol == 6 and f[1] == "5"),
         (r"tcp flags & \(fin \| syn \| rst\) == 0", lambda _, p, f: not p.flags & 7),

@@ -12,13 +12,10 @@ from tests.kernel.toy_case import HostCase
 class LinksTests(HostCase):
     """Links, and numbers."""
 
-    def number(self, name: str) -> int:
-        """Give an interface's number."""
-        return int(self.gateway("cat", f"/sys/class/net/{name}/ifindex"))
-
-    def found(self, *names: str) -> dict[str, frozenset[int]]:
-        """Look for interfaces."""
-        return self.inside(partial(links.numbers, names))
+    def found(self, *names: str) -> dict[str, set[int]]:
+        """Give the numbers of interfaces."""
+        found = self.inside(partial(links.look, names))
+        return {name: set(link.numbers) for name, link in found.items()}
 
     def test_numbers(self) -> None:
         """An interface has its number under whatever name; a bridge that it is a port of counts
@@ -31,6 +28,16 @@ class LinksTests(HostCase):
         (bridge,) = self.found("bridge0")["bridge0"]
         self.gateway("ip", "link", "set", "lan0", "master", "bridge0")
         self.assertEqual(self.found("lan0"), {"lan0": {number, bridge}})
+
+    def test_mtu(self) -> None:
+        """An interface has its MTU, and a change of it is noticed."""
+        heard = Links()
+        self.inside(heard.listen)
+        self.addCleanup(heard.close)
+        before = heard.changes()
+        self.gateway("ip", "link", "set", "clients", "mtu", "1400")
+        self.assertGreater(heard.changes(), before)
+        self.assertEqual(self.inside(partial(links.look, ["clients"]))["clients"].mtu, 1400)
 
     def test_changes(self) -> None:
         """Every change is noticed, once; nothing is heard before it listens, or after it closes."""

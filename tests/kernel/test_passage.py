@@ -123,6 +123,27 @@ class PassageTests(SynchronousTestCase):
         named = Packet(iif_number=8, ct=mark(NOW), mark=0)
         self.assertEqual(self.way(named, of), "accept")
 
+    def test_longer_than_a_link(self) -> None:
+        """A UDP packet longer than its interface's MTU asks, whatever flow it is of, for it may be
+        several datagrams; a stream's, and an answer, do not."""
+        of = Simulation(ruleset.render(replace(ROUTER, mtus=(1500, 1400))))
+        for length, iif, asks in ((1500, "eth1", False), (1501, "eth1", True),
+                                  (1500, "wg0", True), (1400, "wg0", False)):  # fmt: skip
+            for protocol, header_len in ((17, 28), (6, 40)):
+                for first in (b"\x80", b"\x7f"):
+                    packet = Packet(protocol=protocol, iif=iif, ct=mark(NOW, 0, 0xF0 | QUICK))
+                    packet.payload = first + bytes([7]) * (length - header_len - 1)
+                    other = six(packet)
+                    other.payload = packet.payload[:-20]
+                    back = replace(packet, iif="up0", oif="eth1", is_reply=True)
+                    self.assertEqual(self.way(back, of), "accept")
+                    for one in (packet, other):
+                        self.assertEqual(one.length, length)
+                        expected = "queue" if asks and protocol == 17 else "accept"
+                        self.assertEqual(self.way(one, of), expected)
+                        if expected == "queue":
+                            self.assertEqual(one.mark, mark(NOW, 0, 9))
+
     def test_asks(self) -> None:
         """What is new asks, whatever mark it came with; what an earlier epoch let go says where."""
         for ct, asks in ((0, mark(0, 0, 1)), (mark(NOW - 1, 2), mark(0, 2, 5)),
