@@ -207,21 +207,24 @@ def _way(router: Router) -> tuple[Queues, bool]:
 
 def has_queue() -> bool:
     """Say whether the kernel has nft's queue statement: it is asked, and nothing is changed."""
-    return accepts("type filter hook prerouting priority -150;", "meta mark 1 queue num 0")
+    return accepts("meta mark 1 queue num 0")
 
 
 def has_redirect() -> bool:
     """Say whether the kernel has nft's redirect statement."""
-    return accepts("type nat hook prerouting priority -100;", "meta l4proto tcp redirect to :9")
+    return accepts("meta l4proto tcp redirect to :9")
 
 
-def accepts(hook: str, rule: str) -> bool:
+def accepts(rule: str) -> bool:
     """Say whether the kernel would take a rule: nft -c has it checked and thrown away.
+
+    Its chain has no hook: the kernel takes even one that is only checked away again, and with any
+    hook it drops all that waits in any queue (nf_queue_nf_hook_drop).
 
     Raises:  CarryError: nft is not installed.
     """
     name = "inet gateway-asks"
-    text = f"add table {name}\nadd chain {name} c {{ {hook} }}\nadd rule {name} c {rule}\n"
+    text = f"add table {name}\nadd chain {name} c\nadd rule {name} c {rule}\n"
     try:
         run("nft", "-c", "-f", "-", text=text)
     except CarryError as error:
