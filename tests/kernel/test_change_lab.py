@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import random
 from functools import partial
-from pathlib import Path
 
 from gateway.kernel import compat, conntrack, nft, readback
 from gateway.kernel.marks import EARLIER, JUDGE, mark, next_epoch
-from gateway.kernel.nfqueue import kernel_states
 from gateway.kernel.ranges import Ranges
 from gateway.model import FlowKey, pack
 from tests.kernel.toy import BLOCK
 from tests.kernel.toy_case import FAMILIES, ToyCase, both
+from tests.lab.queues import kernel_states
 
 _RTP = bytes.fromhex("8060000100000001aabbccdd") + bytes([7]) * 20
 _SOMEBODY = "table inet somebody {\n\tchain c {\n\t\ttcp dport 22 accept\n\t}\n}\n"
@@ -128,12 +127,7 @@ class LiveTests(ChangeCase):
 
     def waiting(self) -> int:
         """Give how many packets wait for Python."""
-        return sum(
-            one.waiting
-            for one in self.inside(
-                partial(kernel_states, Path("/proc/thread-self/net/netfilter/nfnetlink_queue"))
-            )
-        )
+        return sum(one.waiting for one in self.inside(kernel_states))
 
     def test_wraps(self) -> None:
         """After epoch 255 comes 1, and flows live through it, judged once in each epoch; one that
