@@ -16,6 +16,8 @@ from pyroute2.netlink.exceptions import (  # type: ignore[import-untyped]  # lik
 from gateway.errors import CarryError
 
 _GROUP_LINK = 1  # RTMGRP_LINK
+# RFC 791: what every link carries, and what no packet exceeds.
+_MIN_MTU, _MAX_MTU = 68, 65_535
 # Events that are read at a time; more are read the next time.
 _MAX_READ = 1_000
 
@@ -28,7 +30,7 @@ class Link:
     """Its own, and that of what it is a port of (a bridge, a bond), for that is where its packets
     then come in."""
     mtu: int
-    """Octets of an IP packet."""
+    """Octets of an IP packet, 68..65535."""
 
 
 class Links:
@@ -93,7 +95,8 @@ def look(names: Iterable[str]) -> dict[str, Link]:
                 if (name := link.get_attr("IFLA_IFNAME")) in wanted:
                     both = link["index"], link.get_attr("IFLA_MASTER")
                     numbers = frozenset(int(one) for one in both if one is not None)
-                    found[name] = Link(numbers, int(link.get_attr("IFLA_MTU")))
+                    mtu = min(max(int(link.get_attr("IFLA_MTU")), _MIN_MTU), _MAX_MTU)
+                    found[name] = Link(numbers, mtu)
     except (NetlinkError, OSError) as error:
         raise CarryError("interfaces", str(error)) from error
     return found

@@ -99,6 +99,8 @@ class Nft:
             if change is None or not self.is_untouched():
                 self._install(prepared)
             elif change == "":
+                assert self._applied is not None
+                self._applied = prepared, self._applied[1]
                 return False
             else:
                 run("nft", "-f", "-", text=change)
@@ -168,6 +170,10 @@ class Nft:
         if self._applied is None or not readback.has_table(self._name):
             return False
         return readback.fingerprint(self._name) == self._applied[1]
+
+    def is_applied(self, router: Router) -> bool:
+        """Say whether this very desired state was put into force last."""
+        return self._applied is not None and self._applied[0].router is router
 
     def installed(self) -> Installed | None:
         """Say what is in the kernel under the name; None: nothing.

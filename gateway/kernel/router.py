@@ -78,7 +78,7 @@ class Queues:
 MTU = 1500
 """Of an interface of which no other is known (RFC 894)."""
 # RFC 791; clients' interfaces may have less than IPv6 needs.
-_MIN_MTU = 68
+_MIN_MTU, _MAX_MTU = 68, 65_535
 
 OWN = (
     (Transport.UDP, 67),  # DHCP
@@ -170,7 +170,7 @@ class Router:
             ("targets", len(set(targets)) == len(targets), "each number once"),
             ("interface numbers", all(0 < one < 1 << 31 for one in self.numbers), "above 0"),
             ("MTUs", len(self.mtus) in (0, len(self.clients)), "one for each interface"),
-            ("MTUs", all(one >= _MIN_MTU for one in self.mtus), f"at least {_MIN_MTU} octets"),
+            ("MTUs", all(_MIN_MTU <= one <= _MAX_MTU for one in self.mtus), "68..65535"),
             ("own ports", all(0 < port < 65536 for _, port in self.own), "1..65535"),
         ):
             if not holds:

@@ -164,13 +164,13 @@ class Rules:
         Returns: whether rules were missing.
         Raises:  CarryError: the kernel refuses.
         """
-        world, before = self._world(), self.router
+        world = self._world()
         is_whole = self._nft.is_untouched()
         if not is_whole:  # at once; all the ranges take seconds
-            self._nft.lock(before.clients, before.numbers)
+            self._nft.lock(self.router.clients, self.router.numbers)
         if self._mended is None or world[1] != self._mended[1]:
             self._follow_links()
-        if not is_whole or self.router is not before:
+        if not is_whole or not self._nft.is_applied(self.router):
             self._nft.apply(self.router)
         self._fence()
         self._mended = world

@@ -53,7 +53,11 @@ class ApplyTests(TableCase):
         """The first time everything is sent, then what differs, then nothing."""
         self.assertIsNone(self.inside(self.table.installed))
         self.assertTrue(self.apply())
-        self.assertFalse(self.apply())
+        self.assertTrue(self.table.is_applied(self.router))
+        again = replace(self.router)
+        self.assertFalse(self.table.is_applied(again))
+        self.assertFalse(self.apply(again))
+        self.assertTrue(self.table.is_applied(again))
         kept = [self.gateway("nft", "-a", "list", "chain", "inet", "gateway", name)
                 for name in ("signatures", "asking")]  # fmt: skip
         new = replace(self.router, epoch=8, denied4=((1, 3), (5, 9), (77, 78)), denied6=())
