@@ -24,7 +24,7 @@ from gateway.kernel.marks import (
     TARGET_MASK,
     mark,
 )
-from gateway.kernel.phrases import KEEP_FLAGS, become, by_target, gain, has, lacks
+from gateway.kernel.phrases import KEEP_FLAGS, become, by_target, gain, has, lacks, shut, straight
 from gateway.kernel.ranges import Ranges
 from gateway.kernel.router import Queues, Router
 from gateway.kernel.table import Chain
@@ -56,8 +56,7 @@ def chains(router: Router) -> Iterator[Chain]:
     yield Chain("errors", tuple(_errors()))
     yield Chain("unusual", tuple(_unusual()))
     yield Chain("from_clients", tuple(_from_clients(router)))
-    slow = (f'iifname "{name}" goto from_clients' for name in router.clients)
-    yield Chain(quick.SLOW, tuple(slow))
+    yield Chain(quick.SLOW, tuple(_slow(router)))
     yield from quick.chains(router)
 
 
@@ -95,6 +94,10 @@ def _epochs_chains(router: Router) -> Iterator[Chain]:
 
 def _from_clients(router: Router) -> Iterator[str]:
     yield "@nh,0,8 != 0x45 jump unusual"
+    for name, mtu in router.mtu_by_client.items():
+        # Maybe several datagrams in one piece: the queue cuts it, and each is judged by itself.
+        which = f'iifname "{name}" meta l4proto udp meta length > {mtu}'
+        yield f"{which} {become(JUDGE | CONTENT)} goto question"
     yield "meta l4proto udp jump signatures"
     # The kernel may keep an ended stream's mark for the next of its five-tuple: a SYN (and no ACK)
     # begins anew.
@@ -106,6 +109,14 @@ def _from_clients(router: Router) -> Iterator[str]:
     yield f"{has(known, now, 'ct')} {sampled}{become(now)} accept"
     yield become(0)
     yield "goto question"
+
+
+def _slow(router: Router) -> Iterator[str]:
+    for name in router.clients:
+        yield f'iifname "{name}" goto from_clients'
+    yield from shut("iif", router.numbers)
+    # Chain keep asks no interface of what this hook lets go straight: nobody else may say so.
+    yield f"{straight(router.epoch)} {become(0)}"
 
 
 def _errors() -> Iterator[str]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import struct
 
-from gateway.errors import CarryError, WireError
+from gateway.errors import CarryError
+from gateway.kernel import nfnetlink
 from gateway.kernel.netlink import (
     ACK,
     ERROR,
@@ -22,11 +22,9 @@ from gateway.kernel.netlink import (
     attribute,
     error_of,
     message,
-    messages,
 )
 from gateway.kernel.router import Queues
 
-_NETLINK_NETFILTER = 12
 _NFTABLES = 10
 _NEW_TABLE, _NEW_CHAIN, _NEW_RULE = (_NFTABLES << 8 | kind for kind in (0, 3, 6))
 _BATCH_BEGIN, _BATCH_END = 16, 17
@@ -57,8 +55,8 @@ def has_target() -> bool:
     Raises:  CarryError: this process may not ask.
     """
     name = "gateway-asks"
-    table = attribute(1, _text(name))
-    chain = attribute(1, _text(name)) + attribute(3, _text("c"))
+    table = attribute(1, nfnetlink.text(name))
+    chain = attribute(1, nfnetlink.text(name)) + attribute(3, nfnetlink.text("c"))
     made = [
         message(_NEW_TABLE, REQUEST | _CREATE, 1, GENERIC.pack(_INET, 0, 0) + table),
         message(_NEW_CHAIN, REQUEST | _CREATE, 2, GENERIC.pack(_INET, 0, 0) + chain),
@@ -72,18 +70,16 @@ def has_target() -> bool:
 def rule(table: str, chain: str, queues: Queues, *, bypass: bool = False) -> bytes:
     """Write the message that adds the rule; its sequence number is 3."""
     info = _INFO.pack(queues.first, queues.count, _BYPASS if bypass else 0)
-    target = attribute(_TARGET_NAME, _text("NFQUEUE"))
+    target = attribute(_TARGET_NAME, nfnetlink.text("NFQUEUE"))
     target += attribute(_TARGET_REVISION, struct.pack("!I", _REVISION))
     target += attribute(_TARGET_INFO, info)
-    expression = attribute(_EXPRESSION_NAME, _text("target"))
+    expression = attribute(_EXPRESSION_NAME, nfnetlink.text("target"))
     expression += attribute(_EXPRESSION_DATA | NESTED, target)
-    body = attribute(_RULE_TABLE, _text(table)) + attribute(_RULE_CHAIN, _text(chain))
+    body = attribute(_RULE_TABLE, nfnetlink.text(table)) + attribute(
+        _RULE_CHAIN, nfnetlink.text(chain)
+    )
     body += attribute(_RULE_EXPRESSIONS | NESTED, attribute(_ELEMENT | NESTED, expression))
     return message(_NEW_RULE, REQUEST | ACK | _CREATE, 3, GENERIC.pack(_INET, 0, 0) + body)
-
-
-def _text(name: str) -> bytes:
-    return name.encode() + b"\0"
 
 
 def _send(made: list[bytes]) -> None:
@@ -96,22 +92,8 @@ def _errors(made: list[bytes]) -> dict[int, int]:
     """Send one batch; give the errors of its messages by their sequence numbers."""
     head = struct.pack("!BBH", 0, 0, _NFTABLES)
     batch = [message(_BATCH_BEGIN, REQUEST, 0, head), *made, message(_BATCH_END, REQUEST, 9, head)]
-    errors: dict[int, int] = {}
-    try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as door:
-            door.settimeout(5.0)
-            door.send(b"".join(batch))
-            answered = 0
-            while answered == 0:
-                for one in messages(door.recv(65_536)):
-                    if one.kind == ERROR:
-                        answered += 1
-                        if number := error_of(one.body):
-                            errors[one.sequence] = number
-    except OSError as error:
-        raise CarryError("nftables", error.strerror or "the kernel gives no answer") from error
-    except WireError as error:
-        raise CarryError("nftables", str(error)) from error
-    if errno.EPERM in errors.values():
+    answers = nfnetlink.send(b"".join(batch), "nftables")
+    numbers = {one.sequence: error_of(one.body) for one in answers if one.kind == ERROR}
+    if errno.EPERM in numbers.values():
         raise CarryError("nftables", os.strerror(errno.EPERM))
-    return errors
+    return {sequence: number for sequence, number in numbers.items() if number}

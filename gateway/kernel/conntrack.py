@@ -9,7 +9,8 @@ import os
 import socket
 import struct
 
-from gateway.errors import CarryError, WireError
+from gateway.errors import CarryError
+from gateway.kernel import nfnetlink
 from gateway.kernel.marks import EPOCH_MASK, mark
 from gateway.kernel.netlink import (
     ACK,
@@ -20,11 +21,9 @@ from gateway.kernel.netlink import (
     attribute,
     error_of,
     message,
-    messages,
 )
 from gateway.model import FlowKey, Transport
 
-_NETLINK_NETFILTER = 12
 _DELETE = 1 << 8 | 2  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_DELETE
 # enum ctattr_type, ctattr_tuple, ctattr_ip, ctattr_l4proto.
 _TUPLE_ORIG, _MARK, _MARK_MASK = 1, 8, 21
@@ -75,15 +74,7 @@ def _message(family: int, attributes: bytes) -> bytes:
 
 
 def _send(octets: bytes) -> bool:
-    try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as door:
-            door.settimeout(5.0)
-            door.send(octets)
-            answers = list(messages(door.recv(65_536)))
-    except OSError as error:
-        raise CarryError("conntrack", error.strerror or "no answer") from error
-    except WireError as error:
-        raise CarryError("conntrack", str(error)) from error
+    answers = nfnetlink.send(octets, "conntrack")
     number = next((error_of(one.body) for one in answers if one.kind == ERROR), 0)
     if number not in (0, errno.ENOENT):
         raise CarryError("conntrack", os.strerror(number))

@@ -50,8 +50,8 @@ class Gathering:
     since_s: float
     head: bytearray = field(default_factory=bytearray)
     """What is there without a gap."""
-    held: list[tuple[int, int]] = field(default_factory=list)
-    """Queue and number of the packets that wait."""
+    held: list[tuple[int, int, int]] = field(default_factory=list)
+    """Queue and number of the packets that wait, and what their marks keep."""
     _later: dict[int, bytes] = field(default_factory=dict)
 
     def add(self, sequence: int, payload: bytes) -> Added:
@@ -102,9 +102,9 @@ class FirstOctets:
             assert known is None or not known.held, "end it first"
             self._flows[key] = Gathering(key, first % _MODULUS, now_s)
 
-    def hold(self, flow: Gathering, queue: int, number: int) -> None:
+    def hold(self, flow: Gathering, queue: int, number: int, kept: int) -> None:
         """Let one of its packets wait."""
-        flow.held.append((queue, number))
+        flow.held.append((queue, number, kept))
         self.held += 1
 
     def end(self, key: FlowKey) -> Gathering | None:

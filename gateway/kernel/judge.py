@@ -269,21 +269,22 @@ class Judge:
             self._give_up(flow, "too many flows await first octets")
 
     def _gather(self, flow: Gathering, packet: Packet, queued: Queued) -> int | None:
+        kept = marks.kept(queued.mark)
         if not packet.payload:
-            return self._allow | marks.PROVISIONAL | marks.kept(queued.mark)
+            return self._allow | marks.PROVISIONAL | kept
         limits = self._first.limits
         added = flow.add(packet.sequence, packet.payload)
         if added is Added.CONFLICT:
-            return self._end(flow, self._reset, "octets sent twice differ")
+            return self._end(flow, self._reset, "octets sent twice differ") | kept
         head = bytes(flow.head[: limits.octets])
         if added is Added.NOTHING_NEW or self._gate.wants_more(head):
             if len(flow.held) >= limits.packets or len(flow.head) >= limits.octets:
-                return self._end(flow, self._reset, "first octets undetermined")
-            self._first.hold(flow, queued.queue, queued.number)
+                return self._end(flow, self._reset, "first octets undetermined") | kept
+            self._first.hold(flow, queued.queue, queued.number, kept)
             for oldest in self._first.too_many():
                 self._give_up(oldest, "too many packets held")
             return None
-        return self._decide(flow, self._gate.judge(flow.key, head))
+        return self._decide(flow, self._gate.judge(flow.key, head)) | kept
 
     def _decide(self, flow: Gathering, verdict: Verdict) -> int:
         if verdict.action is Action.ALLOW:
@@ -304,11 +305,11 @@ class Judge:
             self._decided.popitem(last=False)
         if why:
             self.counters[why] += 1
-        for queue, number in flow.held:
-            self._hands.answer(queue, number, answer)
+        for queue, number, kept in flow.held:
+            self._hands.answer(queue, number, answer | kept)
         return answer
 
     def _give_up(self, flow: Gathering, why: str) -> None:
         self.counters[why] += 1
-        for queue, number in flow.held:
-            self._hands.answer(queue, number, self._reset)
+        for queue, number, kept in flow.held:
+            self._hands.answer(queue, number, self._reset | kept)

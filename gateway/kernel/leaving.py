@@ -22,7 +22,7 @@ from gateway.kernel.marks import (
     mark,
     target_of,
 )
-from gateway.kernel.phrases import become, by_target, gain, has, hook, lacks
+from gateway.kernel.phrases import become, by_target, gain, has, hook, lacks, shut, straight
 from gateway.kernel.router import Router
 from gateway.kernel.table import Chain
 
@@ -39,10 +39,12 @@ def chains(router: Router) -> Iterator[Chain]:
     yield Chain("late", tuple(_late(router)))
     yield Chain("provisional", tuple(_provisional(router)))
     yield Chain("leave", tuple(_leave(router)))
-    yield Chain("keep", tuple(_keep(router)), hook("filter", "forward", -150))
+    # Before mangle (-150), for the same reason as chain ask is after it.
+    yield Chain("keep", tuple(_keep(router)), hook("filter", "forward", -151))
     yield Chain("own", tuple(_own(router)))
-    incoming = tuple(f'iifname "{name}" goto own' for name in router.clients)
-    yield Chain("incoming", incoming, hook("filter", "input", -150))
+    incoming = (f'iifname "{name}" goto own' for name in router.clients)
+    own = (*incoming, *shut("iif", router.numbers))
+    yield Chain("incoming", own, hook("filter", "input", -150))
     reply = f"{has(TARGET_MASK, mark(0, REPLY))} notrack"
     yield Chain("replies", (reply,), hook("filter", "output", -300))
     if source := tuple(_source(router)):
@@ -119,12 +121,11 @@ def _nat(router: Router) -> Iterator[str]:
 
 
 def _keep(router: Router) -> Iterator[str]:
-    # Nearly all packets: chain ask itself let them go, for their flow is direct and remembered.
-    now = mark(router.epoch)
-    everything = EPOCH_MASK | TARGET_MASK | JUDGE | PROVISIONAL | ANSWER | LOOKS_MASK
-    yield f"{has(everything, now)} accept"
+    # Nearly all packets: chain ask itself let them go.
+    yield f"{straight(router.epoch)} accept"
     for name in router.clients:
         yield f'iifname "{name}" goto leave'
+    yield from shut("iif", router.numbers)
     yield "goto outside"
 
 
@@ -158,6 +159,8 @@ def _provisional(router: Router) -> Iterator[str]:
 
 
 def _outside(router: Router) -> Iterator[str]:
+    for number in router.numbers:
+        yield f"oif {number} oifname != {clients_of(router)} counter drop"
     yield f"oifname != {clients_of(router)} accept"
     for _, _, _, flow in MANNERS:
         yield f"{has(TARGET_MASK, mark(0, flow), 'ct')} counter drop"

@@ -20,6 +20,8 @@ GENERIC = struct.Struct("!BBH")
 REQUEST, ACK = 0x1, 0x4
 ERROR = 2
 """The type of an answer that is an errno, or 0 for an acknowledgement."""
+DUMP_INTERRUPTED = 0x10
+"""A flag of answers: what is read out has changed meanwhile."""
 NESTED = 0x8000
 # The two highest bits of an attribute's type are flags (NLA_F_NESTED, NLA_F_NET_BYTEORDER).
 _TYPE_MASK = 0x3FFF
@@ -31,6 +33,7 @@ class Message(NamedTuple):
     kind: int
     sequence: int
     body: bytes
+    flags: int = 0
 
 
 def attribute(kind: int, value: bytes) -> bytes:
@@ -52,10 +55,10 @@ def messages(octets: bytes) -> Iterator[Message]:
     while at < len(octets):
         if len(octets) - at < HEADER.size:
             raise WireError("netlink message", at, "a header of 16 octets")
-        length, kind, _, sequence, _ = HEADER.unpack_from(octets, at)
+        length, kind, flags, sequence, _ = HEADER.unpack_from(octets, at)
         if not HEADER.size <= length <= len(octets) - at:
             raise WireError("netlink message", at, "a length of 16 octets to what was read")
-        yield Message(kind, sequence, octets[at + HEADER.size : at + length])
+        yield Message(kind, sequence, octets[at + HEADER.size : at + length], flags)
         at += length + (-length % 4)
 
 

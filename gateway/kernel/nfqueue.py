@@ -11,7 +11,6 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from twisted.internet.interfaces import IReadDescriptor
@@ -31,7 +30,6 @@ _SOL_NETLINK, _NETLINK_NO_ENOBUFS = 270, 5
 _SO_RCVBUFFORCE = 33
 # Attributes of a packet besides its octets: far below this.
 _OVERHEAD_LEN = 1024
-_COUNTERS = Path("/proc/self/net/netfilter/nfnetlink_queue")
 
 Judge = Callable[[Queued], int | None]
 """Gives the answer: messages.DROP, or the mark with which the packet goes on; None: later, by
@@ -227,41 +225,3 @@ def _reason(number: int) -> str:
     if number == errno.EBUSY:
         return "another process holds it"
     return os.strerror(number)
-
-
-@dataclass(frozen=True, slots=True)
-class QueueState:
-    """What the kernel counts for one queue."""
-
-    queue: int
-    waiting: int
-    dropped_full: int
-    """Packets that found the queue full."""
-    dropped_unread: int
-    """Packets that found the socket's buffer full."""
-    seen: int
-    """Packets that were given a number."""
-
-
-def states(text: str) -> tuple[QueueState, ...]:
-    """Read the kernel's table of queues.
-
-    Raises:  WireError: a line that is not of nine numbers.
-    """
-    found = []
-    for line in text.splitlines():
-        try:
-            numbers = [int(word) for word in line.split()]
-            queue, _, waiting, _, _, full, unread, seen, _ = numbers
-        except ValueError:
-            raise WireError("nfnetlink_queue", 0, "nine numbers a line") from None
-        found.append(QueueState(queue, waiting, full, unread, seen))
-    return tuple(found)
-
-
-def kernel_states(path: Path = _COUNTERS) -> tuple[QueueState, ...]:
-    """Read what the kernel counts for the queues of this network namespace; () without any."""
-    try:
-        return states(path.read_text())
-    except FileNotFoundError:
-        return ()

@@ -5,7 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from gateway.kernel.marks import FLAGS_MASK, OTHERS_MASK, TARGET_MASK, mark
+from gateway.kernel.marks import (
+    ANSWER,
+    EPOCH_MASK,
+    FLAGS_MASK,
+    JUDGE,
+    LOOKS_MASK,
+    OTHERS_MASK,
+    PROVISIONAL,
+    TARGET_MASK,
+    mark,
+)
 
 
 def hook(kind: str, name: str, priority: int) -> str:
@@ -21,6 +31,16 @@ def has(mask: int, value: int, of: str = "meta") -> str:
 def lacks(mask: int, value: int, of: str = "meta") -> str:
     """Write "these bits of the mark have another value"."""
     return f"{of} mark and {mask:#010x} != {value:#010x}"
+
+
+def straight(epoch: int) -> str:
+    """Write "this packet's flow is direct and remembered, and nothing is left to do for it"."""
+    return has(EPOCH_MASK | TARGET_MASK | JUDGE | PROVISIONAL | ANSWER | LOOKS_MASK, mark(epoch))
+
+
+def shut(way: str, numbers: Iterable[int]) -> Iterator[str]:
+    """Write "what comes (iif) or goes (oif) by interfaces of these numbers goes nowhere"."""
+    yield from (f"{way} {number} counter drop" for number in numbers)
 
 
 def become(value: int, keep: int = OTHERS_MASK, of: str = "meta") -> str:

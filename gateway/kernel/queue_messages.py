@@ -132,8 +132,9 @@ def bind(queue: int, copied_len: int, max_packets: int) -> tuple[bytes, ...]:
         _config(queue, attribute(_CFG_QUEUE_MAXLEN, _U32.pack(max_packets))),
         _config(
             queue,
-            # Big segments come whole: cutting them costs the kernel more than we do.
-            attribute(_CFG_FLAGS, _U32.pack(_F_GSO))
+            # Without F_GSO the kernel cuts what comes in one piece but is several datagrams or
+            # segments (UDP_SEGMENT, generic receive offload), and each of them is judged.
+            attribute(_CFG_FLAGS, _U32.pack(0))
             + attribute(_CFG_MASK, _U32.pack(_F_GSO | _F_FAIL_OPEN)),
         ),
     )

@@ -39,12 +39,20 @@ def chains(router: Router) -> Iterator[Chain]:
     if router.spot_check:
         yield Chain("spot_check", (*_drawn(router), f"{is_seen} {on}", "goto quick"))
     what = (*_media(media, router.spot_check), f"{is_seen} {on}", "goto quick")
+    whole4, whole6 = (_whole(router, octets) for octets in (20, 40))
     # IPv6 without extension headers; IPv4 without options, of which the flow's mark says that it is
     # UDP, or an ICMP error that belongs to it.
     yield Chain("ask6", (f"@nh,0,8 and 0xf0 != 0x60 goto {SLOW}", f"@nh,48,8 != 0x11 goto {SLOW}",
-                         *what))  # fmt: skip
-    ask = hook("filter", "prerouting", -160)
-    yield Chain("ask", ("@nh,0,8 != 0x45 goto ask6", *what), ask)
+                         whole6, *what))  # fmt: skip
+    # After mangle (-150), where other software sets marks, so that none of them looks like ours.
+    ask = hook("filter", "prerouting", -149)
+    yield Chain("ask", ("@nh,0,8 != 0x45 goto ask6", whole4, *what), ask)
+
+
+def _whole(router: Router, header_len: int) -> str:
+    """What is longer than a client's link could carry may be several datagrams."""
+    longest = min(router.mtu_by_client.values()) - header_len
+    return f"@th,32,16 > {longest:#06x} goto {SLOW}"
 
 
 def _media(media: signatures.Media, spot_check: int) -> Iterator[str]:

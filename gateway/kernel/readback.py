@@ -7,10 +7,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import socket
 from collections.abc import Iterator
 
 from gateway.errors import CarryError, WireError
+from gateway.kernel import nfnetlink
 from gateway.kernel.netlink import (
     ACK,
     ERROR,
@@ -20,16 +20,14 @@ from gateway.kernel.netlink import (
     attributes,
     error_of,
     message,
-    messages,
 )
 
-_NETLINK_NETFILTER = 12
+_NFTABLES = 10  # NFNL_SUBSYS_NFTABLES
 _INET = 1  # NFPROTO_INET
 _DUMP = 0x300
-_DONE = 3
-# NFNL_SUBSYS_NFTABLES; enum nf_tables_msg_types.
-_GET_TABLE, _GET_CHAIN, _GET_RULE = 10 << 8 | 1, 10 << 8 | 4, 10 << 8 | 7
-_GET_SET, _GET_GENERATION = 10 << 8 | 10, 10 << 8 | 16
+# enum nf_tables_msg_types.
+_GET_TABLE, _GET_CHAIN, _GET_RULE = (_NFTABLES << 8 | n for n in (1, 4, 7))
+_GET_SET, _GET_GENERATION = _NFTABLES << 8 | 10, _NFTABLES << 8 | 16
 _GENERATION_ID = 1
 # enum nft_table_attributes, nft_chain_attributes, nft_rule_attributes, nft_expr_attributes.
 _TABLE_NAME = 1
@@ -56,7 +54,9 @@ def has_table(name: str) -> bool:
 
     Raises:  CarryError: the kernel does not say.
     """
-    return next(_ask(_GET_TABLE, ACK, attribute(_TABLE_NAME, _text(name))), None) is not None
+    return (
+        next(_ask(_GET_TABLE, ACK, attribute(_TABLE_NAME, nfnetlink.text(name))), None) is not None
+    )
 
 
 def comments(name: str, chain: str) -> bytes:
@@ -64,7 +64,7 @@ def comments(name: str, chain: str) -> bytes:
 
     Raises:  CarryError: the kernel does not say.
     """
-    wanted = _text(chain)
+    wanted = nfnetlink.text(chain)
     found = (rule for rule in _rules(name) if rule.get(_RULE_CHAIN) == wanted)
     return b"".join(rule.get(_RULE_USERDATA, b"") for rule in found)
 
@@ -76,7 +76,7 @@ def fingerprint(name: str) -> str:
     """
     said = hashlib.sha256()
     for chain in _ask(_GET_CHAIN, _DUMP, b""):
-        if chain.get(_CHAIN_TABLE) == _text(name):
+        if chain.get(_CHAIN_TABLE) == nfnetlink.text(name):
             said.update(repr([chain.get(kind) for kind in _CHAIN_SAID]).encode())
     for rule in _rules(name):
         expressions = list(_expressions(rule.get(_RULE_EXPRESSIONS, b"")))
@@ -91,15 +91,15 @@ def sets(name: str) -> list[str]:
     """
     return [
         one[_SET_NAME].rstrip(b"\0").decode()
-        for one in _ask(_GET_SET, _DUMP, attribute(_SET_TABLE, _text(name)))
-        if one.get(_SET_TABLE) == _text(name)
+        for one in _ask(_GET_SET, _DUMP, attribute(_SET_TABLE, nfnetlink.text(name)))
+        if one.get(_SET_TABLE) == nfnetlink.text(name)
         and not int.from_bytes(one.get(_SET_FLAGS, b""), "big") & _ANONYMOUS
     ]
 
 
 def _rules(name: str) -> Iterator[dict[int, bytes]]:
-    for rule in _ask(_GET_RULE, _DUMP, attribute(_RULE_TABLE, _text(name))):
-        if rule.get(_RULE_TABLE) == _text(name):
+    for rule in _ask(_GET_RULE, _DUMP, attribute(_RULE_TABLE, nfnetlink.text(name))):
+        if rule.get(_RULE_TABLE) == nfnetlink.text(name):
             yield rule
 
 
@@ -110,26 +110,16 @@ def _expressions(octets: bytes) -> Iterator[tuple[bytes, bytes]]:
         yield name, b"" if name == b"counter\0" else parts.get(_EXPRESSION_DATA, b"")
 
 
-def _text(name: str) -> bytes:
-    return name.encode() + b"\0"
-
-
 def _ask(kind: int, flags: int, wanted: bytes) -> Iterator[dict[int, bytes]]:
     """Ask, and give the attributes of each answer; nothing, if there is no such table."""
     request = message(kind, REQUEST | flags, 1, GENERIC.pack(_INET, 0, 0) + wanted)
+    answers = nfnetlink.ask(request, "nftables")
     try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as door:
-            door.settimeout(10.0)
-            door.send(request)
-            while True:
-                for one in messages(door.recv(1 << 20)):
-                    if one.kind == ERROR:
-                        _refused(error_of(one.body))
-                    if one.kind in (ERROR, _DONE):
-                        return
-                    yield dict(attributes(one.body, GENERIC.size))
-    except OSError as error:
-        raise CarryError("nftables", error.strerror or "the kernel gives no answer") from error
+        for one in answers:
+            if one.kind == ERROR:
+                _refused(error_of(one.body))
+            elif one.kind >> 8 == _NFTABLES:
+                yield dict(attributes(one.body, GENERIC.size))
     except WireError as error:
         raise CarryError("nftables", str(error)) from error
 

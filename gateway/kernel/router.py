@@ -75,6 +75,11 @@ class Queues:
         return self.first + self.count - 1
 
 
+MTU = 1500
+"""Of an interface of which no other is known (RFC 894)."""
+# RFC 791; clients' interfaces may have less than IPv6 needs.
+_MIN_MTU, _MAX_MTU = 68, 65_535
+
 OWN = (
     (Transport.UDP, 67),  # DHCP
     (Transport.UDP, 547),  # DHCPv6
@@ -88,6 +93,12 @@ class Router:
 
     clients: tuple[str, ...]
     """The interfaces behind which the clients are."""
+    numbers: tuple[int, ...] = ()
+    """The kernel's numbers of these interfaces, and of bridges that they are ports of: what comes
+    or goes by one of them, and by none of `clients`, goes nowhere.  So a renamed one is shut."""
+    mtus: tuple[int, ...] = ()
+    """Of each of `clients`, in octets; (): MTU each.  A longer UDP packet may be several datagrams,
+    of which only the first would be looked at, so it asks, whatever its flow is."""
     epoch: int
     """1..255, as in marks."""
     name: str = "gateway"
@@ -112,9 +123,15 @@ class Router:
     policy: str = ""
     """A short hash of what verdicts rest on, hexadecimal; the table says it of itself."""
     block_s: int = 10
-    """How long the kernel remembers a block, in seconds, after the last packet of it."""
+    """How long the kernel remembers a block, in seconds after Python gave it: packets that die of
+    it do not prolong it, so that what the flow says later is looked at, too."""
     own: tuple[tuple[Transport, int], ...] = OWN
     """What clients may ask the gateway itself: transport and port."""
+
+    @property
+    def mtu_by_client(self) -> dict[str, int]:
+        """The MTU of each of `clients`."""
+        return dict(zip(self.clients, self.mtus or (MTU,) * len(self.clients), strict=True))
 
     @property
     def targets(self) -> tuple[int, ...]:
@@ -151,6 +168,9 @@ class Router:
             ("block_s", 1 <= self.block_s <= 86400, "1..86400 seconds"),
             ("targets", all(1 <= one <= last for one in targets), f"numbers 1..{last}"),
             ("targets", len(set(targets)) == len(targets), "each number once"),
+            ("interface numbers", all(0 < one < 1 << 31 for one in self.numbers), "above 0"),
+            ("MTUs", len(self.mtus) in (0, len(self.clients)), "one for each interface"),
+            ("MTUs", all(_MIN_MTU <= one <= _MAX_MTU for one in self.mtus), "68..65535"),
             ("own ports", all(0 < port < 65536 for _, port in self.own), "1..65535"),
         ):
             if not holds:

@@ -108,7 +108,7 @@ class RouterMode:
     def _abandon(self, prepared: Prepared | None) -> None:
         self._workers.abandon()
         if prepared is not None:
-            self._later(self._rules.abandon, prepared)
+            self._later(self._rules.tidy)
 
     def rejudge(self) -> None:
         """Judge what Python carries by the policy that has just come into force."""
@@ -144,17 +144,26 @@ class RouterMode:
 
     def _watch(self) -> Deferred[None] | None:
         try:
-            return self._mend() if self._rules.is_disturbed() else None
+            if not self._rules.is_disturbed():
+                return None
+            if not self._is_busy():
+                return self._mend()
+            if self._rules.stay_closed():
+                _log.error("somebody else changed the rules in the kernel: nothing passes for now")
+            return None
         except GatewayError as error:
             self._say(str(error))
             return None
 
     def _mend(self) -> Deferred[None] | None:
         """Put up again what somebody else took down; not while an epoch changes."""
-        if self._core.is_changing or self._turn.locked:
+        if self._is_busy():
             return None
         mended = self._in_thread(self._rules.mend)
         return mended.addCallbacks(self._mended, self._not_mended)
+
+    def _is_busy(self) -> bool:
+        return self._core.is_changing or self._turn.locked
 
     def _mended(self, was_missing: bool) -> None:
         self._trouble = ""

@@ -3,7 +3,8 @@ on standing there.  Knows: the kernel room.  Never: a packet, a verdict."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypedDict
 
 from twisted.logger import Logger
 
@@ -11,10 +12,11 @@ from gateway.config import Config
 from gateway.errors import CarryError, GatewayError
 from gateway.flow.denied import denied
 from gateway.flow.epoch import Epoch
-from gateway.kernel import conntrack, guard, nft, readback, routes
+from gateway.kernel import conntrack, guard, links, nft, readback, routes
 from gateway.kernel.host import missing
 from gateway.kernel.lock import Lock
 from gateway.kernel.marks import next_epoch
+from gateway.kernel.ranges import Ranges
 from gateway.kernel.router import OWN, LocalProxy, Queues, Router
 from gateway.model import Endpoint, Transport
 from gateway.routing.targets import Targets, digest
@@ -31,6 +33,19 @@ class Prepared:
     change: nft.Prepared
 
 
+_World = tuple[int, int]
+"""The number of netfilter's rules, and of changes of interfaces."""
+
+
+class _Denied(TypedDict):
+    """What the kernel denies by itself, as Router has it."""
+
+    denied4: Ranges
+    denied6: Ranges
+    refused4: Ranges
+    refused6: Ranges
+
+
 class Rules:
     """The table, the routes and the lock on them."""
 
@@ -40,8 +55,12 @@ class Rules:
         self._targets = targets
         self._lock = Lock("gateway")
         self._nft = nft.Nft()
+        self._links = links.Links()
         self._router: Router | None = None
-        self._seen = 0
+        self._mended: _World | None = None
+        """How the world was when all was last looked at."""
+        self._closed: _World | None = None
+        """How it was when nothing was last seen to be open."""
         self.state = ""
         """Of what is in force: sixteen hexadecimal digits, of policy and data, and of targets."""
 
@@ -60,9 +79,11 @@ class Rules:
         self._lock.take()
         for sentence in missing(*interfaces(self._config)):
             _log.warn("{sentence}", sentence=sentence)
+        self._links.listen()
         self.state = state_of(epoch, self._targets)
         number = self._first_number()
-        self._router = self._routed(epoch, number, port)
+        self._router = self._first(epoch, number, port)
+        self._follow_links()
         self._fence()
         self._nft.apply(self._router)
         try:
@@ -70,7 +91,6 @@ class Rules:
         except CarryError as error:
             # It may come yet (a VPN's), and is looked for again; until then nothing leaves by it.
             _log.error("routes: {reason}", reason=str(error))
-        self._seen = readback.generation()
 
     def _first_number(self) -> int:
         """Give the first epoch's number.  Flows that the same policy, over the same data, let go to
@@ -94,10 +114,9 @@ class Rules:
         state = state_of(epoch, self._targets)
         if state == self.state:
             return None
-        assert self.router.proxy is not None
         number = next_epoch(self.router.epoch)
         conntrack.forget_epoch(number)
-        routed = self._routed(epoch, number, self.router.proxy.port)
+        routed = replace(self.router, epoch=number, policy=state, **_denied(epoch))
         return Prepared(state, routed, self._nft.prepare(routed))
 
     def commit(self, prepared: Prepared) -> None:
@@ -108,22 +127,36 @@ class Rules:
         self._nft.commit(prepared.change)
         self.state, self._router = prepared.state, prepared.router
 
-    def abandon(self, prepared: Prepared) -> None:
-        """Throw away what was prepared."""
-        self._nft.abandon(prepared.change)
-
     def tidy(self) -> None:
-        """Remove what the epoch before left in the kernel; it belongs in a thread."""
+        """Remove what the epoch before left in the kernel, or one that was prepared and will not
+        come; it belongs in a thread."""
         self._nft.tidy()
 
+    def _world(self) -> _World:
+        return readback.generation(), self._links.changes()
+
     def is_disturbed(self) -> bool:
-        """Say whether anybody has changed netfilter's rules since this was asked last, ours or
-        others; it takes microseconds.
+        """Say whether anybody has changed netfilter's rules or an interface, ours or others, since
+        all was last looked at; it takes microseconds.
 
         Raises:  CarryError: the kernel does not say.
         """
-        seen, self._seen = self._seen, readback.generation()
-        return seen != self._seen
+        return self._world() != self._mended
+
+    def stay_closed(self) -> bool:
+        """Lock at once if somebody else's doing lets anything pass, for when there is no time to
+        mend: while the rules change.  It takes milliseconds.
+
+        Returns: whether it was so.
+        Raises:  CarryError: the kernel does not say, or refuses.
+        """
+        world = self._world()
+        # Looked at twice: what we change ourselves may come between two of the kernel's answers.
+        if world == self._closed or self._nft.is_closed() or self._nft.is_closed():
+            self._closed = world
+            return False
+        self._nft.lock(self.router.clients, self.router.numbers)
+        return True
 
     def mend(self) -> bool:
         """Look whether everything still stands, and put it up again where it does not; in a thread.
@@ -131,42 +164,70 @@ class Rules:
         Returns: whether rules were missing.
         Raises:  CarryError: the kernel refuses.
         """
+        world = self._world()
         is_whole = self._nft.is_untouched()
-        if not is_whole:
-            if self._nft.installed() is None:
-                self._nft.lock(self.router.clients)  # at once; all the ranges take seconds
+        if not is_whole:  # at once; all the ranges take seconds
+            self._nft.lock(self.router.clients, self.router.numbers)
+        if self._mended is None or world[1] != self._mended[1]:
+            self._follow_links()
+        if not is_whole or not self._nft.is_applied(self.router):
             self._nft.apply(self.router)
         self._fence()
+        self._mended = world
         routes.apply(routes.desired(self.router))
         return not is_whole
+
+    def _follow_links(self) -> None:
+        """Have the rules know the clients' interfaces by number too, and their MTUs.  One that has
+        lost its name stays shut until there is another of that name."""
+        by_name = links.look(self.router.clients)
+        found = frozenset[int]().union(*(one.numbers for one in by_name.values()))
+        if gone := [name for name in self.router.clients if name not in by_name]:
+            found |= set(self.router.numbers)
+            _log.error(
+                "there is no interface {names}: what comes by one that had the name goes nowhere",
+                names=", ".join(gone),
+            )
+        known = self.router.mtu_by_client
+        mtus = tuple(by_name[name].mtu if name in by_name else known[name] for name in known)
+        numbers = tuple(sorted(found))
+        if (numbers, mtus) != (self.router.numbers, self.router.mtus):
+            self._router = replace(self.router, numbers=numbers, mtus=mtus)
 
     def _fence(self) -> None:
         guard.apply(self.router.clients if self._config.router.fence else ())
 
     def release(self) -> None:
         """Let another gateway keep the table; it stays as it is."""
+        self._links.close()
         self._lock.release()
 
-    def _routed(self, epoch: Epoch, number: int, port: int) -> Router:
-        blocked = denied(epoch)
+    def _first(self, epoch: Epoch, number: int, port: int) -> Router:
         options = self._config.router
         return Router(
             clients=interfaces(self._config)[0],
             epoch=number,
-            policy=state_of(epoch, self._targets),
+            policy=self.state,
             queues=Queues(options.first_queue, options.workers),
             has_nft_queue=nft.has_queue(),
-            denied4=blocked.silent4,
-            denied6=blocked.silent6,
-            refused4=blocked.refused4,
-            refused6=blocked.refused6,
             spot_check=options.spot_check,
             relays=self._targets.relays,
             exits=self._targets.exits,
             proxy=LocalProxy(self._targets.proxy, port),
             masquerade=any(one.snat for one in self._config.transparent),
             own=tuple(dict.fromkeys((*OWN, *options.admits, *_doors(self._config)))),
+            **_denied(epoch),
         )
+
+
+def _denied(epoch: Epoch) -> _Denied:
+    blocked = denied(epoch)
+    return {
+        "denied4": blocked.silent4,
+        "denied6": blocked.silent6,
+        "refused4": blocked.refused4,
+        "refused6": blocked.refused6,
+    }
 
 
 def state_of(epoch: Epoch, targets: Targets) -> str:

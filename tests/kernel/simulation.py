@@ -42,6 +42,8 @@ class Packet:
     """The flow's mark."""
     iif: str = "eth1"
     oif: str = "up0"
+    iif_number: int = 3
+    oif_number: int = 4
     is_reply: bool = False
     is_own: bool = False
     """For the gateway itself."""
@@ -175,6 +177,8 @@ def _raw(_: Simulation, packet: Packet, found: re.Match[str]) -> bool:
     if len(octets) < int(bits) // 8:
         return False  # nft breaks off, whatever the sign
     value = int.from_bytes(octets, "big") & int(mask or "f" * 32, 16)
+    if sign == ">":
+        return value > int(wanted, 16)
     is_one = value in [int(one, 16) for one in wanted.strip("{ }").split(", ")]
     return is_one == (sign != "!=")
 
@@ -244,12 +248,13 @@ _STATEMENTS: list[tuple[re.Pattern[str], _Statement]] = [
     for pattern, statement in (
         (r"(meta|ct) mark and (\w+) (==|!=) (\w+)", _compare),
         (r"(meta|ct) mark set \1 mark (and|or) (\w+)(?: or (\w+))?", _set_mark),
-        (r"@(nh|th),(\d+),(\d+)(?: and (\w+))?(?: (==|!=))? (0x\w+|\{[^}]*\})", _raw),
+        (r"@(nh|th),(\d+),(\d+)(?: and (\w+))?(?: (==|!=|>))? (0x\w+|\{[^}]*\})", _raw),
         (r"(ip6?) saddr (\. [^@]*) @(\w+)", _in_seen),
         (r"update @(\w+) \{ (ip6?) ([^}]*) \}", _update),
         (r"(ip6?) daddr (\S+)", _destination),
         (r"meta l4proto (!= )?(\{[^}]*\}|[\w-]+)", _protocol),
         (r"(iifname|oifname) (!= )?(\{[^}]*\}|\"[^\"]*\")", _interface),
+        (r"(iif|oif) (\d+)", lambda _, p, f: getattr(p, f"{f[1]}_number") == int(f[2])),
         (r"dnat (ip6?) to (\S+)", _dnat),
         (r"numgen random mod \d+( !=)? 0", lambda _, p, f: p.is_drawn == (not f[1])),
         (r"fib daddr type != unicast", lambda _, p, f: p.is_own),
@@ -261,6 +266,7 @@ _STATEMENTS: list[tuple[re.Pattern[str], _Statement]] = [
         (r"rt seg-left > 0", lambda _, p, f: p.option == "rt"),
         (r"ip option (\w+) exists", lambda _, p, f: p.option == f[1]),
         (r"ip6 nexthdr tcp", lambda _, p, f: p.is_six and not p.option and p.protocol == 6),
+        (r"meta length > (\d+)", lambda _, p, f: p.length > int(f[1])),
         (r"meta length (\d+)", lambda _, p, f: p.length == int(f[1])),
         (r"tcp doff (\d+)", lambda _, p, f: p.protocol == 6 and f[1] == "5"),
         (r"tcp flags & \(fin \| syn \| rst\) == 0", lambda _, p, f: not p.flags & 7),

@@ -56,7 +56,7 @@ class AnsweredTests(SynchronousTestCase):
     def answered(self, packet: Packet, answer: int) -> str:
         """Send a packet on with an answer; give where it ends."""
         packet.mark = answer
-        verdict = self.simulation.hooked("prerouting", packet, after=-160)
+        verdict = self.simulation.hooked("prerouting", packet, after=-149)
         return self.simulation.onward(packet) if verdict == "accept" else verdict
 
     @settings(deadline=None, max_examples=200)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from functools import partial
 
-from gateway.kernel import conntrack, readback
+from gateway.kernel import compat, conntrack, nft, readback
 from gateway.kernel.marks import EARLIER, JUDGE, mark, next_epoch
 from gateway.kernel.ranges import Ranges
 from gateway.model import FlowKey, pack
 from tests.kernel.toy import BLOCK
 from tests.kernel.toy_case import FAMILIES, ToyCase, both
+from tests.lab.queues import kernel_states
 
 _RTP = bytes.fromhex("8060000100000001aabbccdd") + bytes([7]) * 20
 _SOMEBODY = "table inet somebody {\n\tchain c {\n\t\ttcp dport 22 accept\n\t}\n}\n"
@@ -103,6 +104,30 @@ class LiveTests(ChangeCase):
         self.internet_.wait_quiet()
         self.assertLessEqual(max(self.numbers(both(5)[0])), last)
         self.assertEqual(self.numbers(both(1)[0]), list(range(flood.sent)))
+
+    def test_waiting(self) -> None:
+        """What waits for Python while the kernel is asked what it can, and the epoch changes, is
+        not lost: the kernel empties every queue when anybody takes a hook away."""
+        clients = [self.client(to) for to in both(1)]
+        with self.toy.turn:  # nothing is judged meanwhile
+            for number in range(5):
+                for six in FAMILIES:
+                    self.send(clients[six], both(1)[six], b"\x7f%d" % number)
+            self.until(lambda: self.waiting() == 10, "what was sent does not ask")
+            for probe in (nft.has_queue, nft.has_redirect, compat.has_target):
+                self.inside(probe)
+                self.assertEqual(self.waiting(), 10, probe)
+            commit = self.toy.prepared(epoch=2, denied4=ranges(1, 100))
+            self.assertEqual(self.waiting(), 10)
+        commit()
+        for six in FAMILIES:
+            for _ in range(5):
+                clients[six].recv(100)
+            self.assertEqual(len(self.arrived(both(1)[six])), 5)
+
+    def waiting(self) -> int:
+        """Give how many packets wait for Python."""
+        return sum(one.waiting for one in self.inside(kernel_states))
 
     def test_wraps(self) -> None:
         """After epoch 255 comes 1, and flows live through it, judged once in each epoch; one that

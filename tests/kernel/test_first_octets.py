@@ -67,11 +67,11 @@ class FirstOctetsTests(SynchronousTestCase):
             flow = awaited.get(key(number))
             assert flow is not None
             for _ in range(times):
-                awaited.hold(flow, 7, 1)
+                awaited.hold(flow, 7, 1, 0)
         self.assertEqual(list(awaited.too_many()), [])
         flow = awaited.get(key(2))
         assert flow is not None
-        awaited.hold(flow, 7, 2)
+        awaited.hold(flow, 7, 2, 0)
         self.assertEqual([flow.key for flow in awaited.too_many()], [key(1)])
         self.assertEqual((len(awaited), awaited.held), (1, 2))
 

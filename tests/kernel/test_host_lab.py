@@ -6,12 +6,11 @@ import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from gateway.errors import CarryError
 from gateway.kernel import host, routes
 from gateway.kernel.lock import Lock
-from gateway.kernel.nfqueue import QueueSocket, kernel_states
+from gateway.kernel.nfqueue import QueueSocket
 from gateway.kernel.queue_messages import DROP
 from gateway.kernel.replies import Replies
 from gateway.kernel.router import InterfaceExit
@@ -19,10 +18,9 @@ from gateway.kernel.routes import Way
 from gateway.model import Endpoint
 from tests.kernel.test_ruleset import ROUTER
 from tests.kernel.toy_case import HostCase
+from tests.lab.queues import kernel_states
 
 _FAMILIES = ("-4", "-6")
-_COUNTS = Path("/proc/thread-self/net/netfilter/nfnetlink_queue")
-"""Of this very thread's namespace."""
 
 
 class LockTests(HostCase):
@@ -95,9 +93,7 @@ class QueueTests(HostCase):
         """A queue that another process holds is refused, with that sentence."""
         first = self.inside(lambda: QueueSocket([5, 6], lambda queued: DROP))
         self.addCleanup(first.close)
-        self.assertEqual(
-            [one.queue for one in self.inside(partial(kernel_states, _COUNTS))], [5, 6]
-        )
+        self.assertEqual([one.queue for one in self.inside(kernel_states)], [5, 6])
         hold = (
             "from gateway.kernel.nfqueue import QueueSocket\n"
             "from gateway.errors import CarryError\n"

@@ -378,6 +378,22 @@ class StreamTests(JudgeCase):
         self.assertEqual(self.say(b"od", 2, 6), answer(epoch=8))
         self.assertEqual(self.answers, [(5, answer(epoch=8))])
 
+    def test_others_of_streams(self) -> None:
+        """Others' bits and the looks stay in the marks of a stream's packets, each its own."""
+        for last, expected in ((b"od", _ALLOWED), (b"eood", _RESET)):
+            self.answers.clear()
+            self.begin()
+            held = v4(tcp(b"go", PSH, 1000), 6)
+            self.assertIsNone(self.ask(held, JUDGE | 0x1110, 5))
+            at = 1002 if last == b"od" else 1000
+            got = self.ask(v4(tcp(last, PSH, at), 6), JUDGE | 0x2220, 6)
+            self.assertEqual((self.answers, got), ([(5, expected | 0x1110)], expected | 0x2220))
+        self.begin()
+        self.assertIsNone(self.ask(v4(tcp(b"go", PSH, 1000), 6), JUDGE | 0x3340, 7))
+        self.clock.advance(10.0)
+        self.judge.expire()
+        self.assertEqual(self.answers[-1], (7, _RESET | 0x3340))
+
     def test_another_syn(self) -> None:
         """A SYN with another number begins anew; what was held is blocked."""
         self.begin()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
-from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +14,7 @@ from gateway.errors import WireError
 from gateway.kernel import netlink
 from gateway.kernel import queue_messages as messages
 from gateway.kernel.netlink import attribute
-from gateway.kernel.nfqueue import QueueLimits, QueueSocket, QueueState, kernel_states, states
+from gateway.kernel.nfqueue import QueueLimits, QueueSocket
 from gateway.kernel.queue_messages import DROP, Queued, Refused
 
 
@@ -99,7 +98,7 @@ class QueueMessageTests(SynchronousTestCase):
         self.assertEqual(found[3], struct.pack("!I", max(answer, 0)))
 
     def test_bind(self) -> None:
-        """A queue copies whole packets, is bounded, takes big segments, and never fails open."""
+        """A queue copies whole packets, is bounded, has segments cut, and never fails open."""
         found: dict[int, bytes] = {}
         for octets in messages.bind(7, 65535, 1024):
             (one,) = netlink.messages(octets)
@@ -107,26 +106,7 @@ class QueueMessageTests(SynchronousTestCase):
         self.assertEqual(found[2], struct.pack("!IB", 65535, 2))
         self.assertEqual(found[3], struct.pack("!I", 1024))
         flags, mask = (struct.unpack("!I", found[kind])[0] for kind in (5, 4))
-        self.assertEqual((flags, mask), (4, 5))
-
-
-class StateTests(SynchronousTestCase):
-    """What the kernel counts."""
-
-    def test_states(self) -> None:
-        """A line is a queue."""
-        text = "    5  12345     3 2 65535     7     8      900  1\n"
-        self.assertEqual(states(text), (QueueState(5, 3, 7, 8, 900),))
-        self.assertEqual(states(""), ())
-
-    def test_malformed(self) -> None:
-        """A line of another form is refused."""
-        for text in ("1 2 3\n", "a b c d e f g h i\n"):
-            self.assertRaises(WireError, states, text)
-
-    def test_none(self) -> None:
-        """A kernel without queues has no counts."""
-        self.assertEqual(kernel_states(Path(self.mktemp())), ())
+        self.assertEqual((flags, mask), (0, 5))
 
 
 class FakeKernel(QueueSocket):

@@ -6,9 +6,10 @@ import json
 import sys
 from dataclasses import replace
 from functools import partial
+from unittest import mock
 
 from gateway.errors import CarryError, DataError
-from gateway.kernel import nft, readback
+from gateway.kernel import nft, readback, ruleset, table
 from gateway.kernel.asking import denials
 from gateway.kernel.command import run
 from gateway.kernel.router import Router
@@ -52,7 +53,11 @@ class ApplyTests(TableCase):
         """The first time everything is sent, then what differs, then nothing."""
         self.assertIsNone(self.inside(self.table.installed))
         self.assertTrue(self.apply())
-        self.assertFalse(self.apply())
+        self.assertTrue(self.table.is_applied(self.router))
+        again = replace(self.router)
+        self.assertFalse(self.table.is_applied(again))
+        self.assertFalse(self.apply(again))
+        self.assertTrue(self.table.is_applied(again))
         kept = [self.gateway("nft", "-a", "list", "chain", "inet", "gateway", name)
                 for name in ("signatures", "asking")]  # fmt: skip
         new = replace(self.router, epoch=8, denied4=((1, 3), (5, 9), (77, 78)), denied6=())
@@ -88,9 +93,9 @@ class ApplyTests(TableCase):
         self.apply()
         before = self.inside(partial(readback.sets, "gateway"))
         new = replace(self.router, epoch=8, denied4=((5, 6),))
-        abandoned = self.inside(lambda: self.table.prepare(replace(new, refused6=((1, 1),))))
+        self.inside(lambda: self.table.prepare(replace(new, refused6=((1, 1),))))
         self.assertEqual(len(self.inside(partial(readback.sets, "gateway"))), len(before) + 2)
-        self.inside(lambda: self.table.abandon(abandoned))
+        self.inside(self.table.tidy)  # it is abandoned
         self.assertEqual(self.inside(partial(readback.sets, "gateway")), before)
         for _ in range(2):  # the second time nothing is missing
             prepared = self.inside(lambda: self.table.prepare(new))
@@ -158,6 +163,37 @@ class TroubleTests(TableCase):
             self.assertTrue(self.apply())
             self.assertEqual(self.epoch(), 7)
             self.assertIn("queue", self.nft("chain", "asking"))
+
+    def test_heals(self) -> None:
+        """A table that somebody emptied comes back, though nft failed at first; until then it is
+        not taken for closed, and can be locked."""
+        self.apply()
+        self.gateway("nft", "flush", "table", "inet", "gateway")
+        with mock.patch.object(table, "install", return_value="nonsense\n"):
+            self.assertRaises(CarryError, self.apply, replace(self.router, epoch=8))
+        self.assertFalse(self.inside(self.table.is_closed))
+        self.inside(partial(self.table.lock, ("clients",), (7,)))
+        self.assertTrue(self.inside(self.table.is_closed))
+        self.assertFalse(self.is_untouched())
+        self.assertTrue(self.apply())
+        self.assertTrue(self.is_untouched())
+        self.assertTrue(self.inside(self.table.is_closed))
+
+    def test_replaced_meanwhile(self) -> None:
+        """What somebody else puts there at the moment of a change is not taken for ours."""
+        self.apply()
+
+        def run_and_lock(*argv: str, text: str = "") -> str:
+            said = run(*argv, text=text)
+            run("nft", "-f", "-", text=table.install(ruleset.locked("gateway", ())))
+            return said
+
+        with mock.patch.object(nft, "run", run_and_lock):
+            error = self.assertRaises(CarryError, self.apply, replace(self.router, epoch=8))
+        self.assertIn("somebody else replaced it meanwhile", str(error))
+        self.assertFalse(self.is_untouched())
+        self.assertTrue(self.apply())
+        self.assertTrue(self.is_untouched())
 
     def test_foreign(self) -> None:
         """A table of the same name that is not a gateway's is neither changed nor removed."""

@@ -34,7 +34,7 @@ class PassageTests(SynchronousTestCase):
         simulation = of or Simulation(TABLE)
         verdict = simulation.hooked("prerouting", packet)
         if verdict == "sample":
-            verdict = simulation.hooked("prerouting", packet, after=-160)
+            verdict = simulation.hooked("prerouting", packet, after=-149)
         return simulation.onward(packet) if verdict == "accept" else verdict
 
     @settings(deadline=None, max_examples=200)
@@ -84,16 +84,65 @@ class PassageTests(SynchronousTestCase):
     @settings(deadline=None, max_examples=200)
     @given(PACKETS, st.booleans())
     def test_from_outside(self, packet: Packet, is_reply: bool) -> None:
-        """From outside only answers pass, of flows that were let go."""
+        """From outside only answers pass, of flows that were let go, whatever mark other software
+        gave them."""
         packet.iif, packet.oif, packet.is_reply, packet.is_dnat = "up0", "eth1", is_reply, False
         if not is_reply:  # a stranger's flow is none that a client's packet began
             packet.ct &= OTHERS_MASK
-        packet.mark &= OTHERS_MASK
         ct = packet.ct
         if self.way(packet) == "accept":
             self.assertTrue(is_reply)
             self.assertNotEqual(epoch_of(ct), 0)
             self.assertNotIn(target_of(ct), (BLOCK, REFUSE))
+
+    def test_forged(self) -> None:
+        """A stranger's packet to which other software gave the very mark that known flows have does
+        not pass to the clients; an answer with it does, and others' byte stays."""
+        for payload in (b"\x7f", b"\x80\x60\x01\x02" + bytes(20)):
+            for is_reply, expected in ((False, "drop"), (True, "accept")):
+                packet = Packet(payload=payload, iif="up0", oif="eth1", is_reply=is_reply)
+                packet.mark, packet.ct = mark(NOW) | 0x3400, mark(NOW) if is_reply else 0
+                for one in (six(packet), packet):
+                    self.assertEqual(self.way(one), expected)
+                    self.assertEqual(one.mark & OTHERS_MASK, 0x3400)
+
+    @settings(deadline=None, max_examples=200)
+    @given(PACKETS, st.booleans())
+    def test_renamed(self, packet: Packet, is_own: bool) -> None:
+        """What comes by a clients' interface that has another name now neither asks nor passes,
+        but for media of known flows; and nothing goes to it but answers to these."""
+        of = Simulation(ruleset.render(replace(ROUTER, numbers=(8, 9))))
+        packet.is_own = is_own
+        back = replace(packet, iif="up0", oif="lan0", oif_number=9, is_own=False, mark=0)
+        packet.iif, packet.iif_number = "lan0", 8
+        known = mark(NOW, 0, QUICK)
+        is_media = packet.ct & ~0xFFF0 == known and packet.payload[:1] >= b"\x80"
+        for one in (packet, back):
+            if not is_media:
+                self.assertEqual(self.way(one, of), "drop")
+        named = Packet(iif_number=8, ct=mark(NOW), mark=0)
+        self.assertEqual(self.way(named, of), "accept")
+
+    def test_longer_than_a_link(self) -> None:
+        """A UDP packet longer than its interface's MTU asks, whatever flow it is of, for it may be
+        several datagrams; a stream's, and an answer, do not."""
+        of = Simulation(ruleset.render(replace(ROUTER, mtus=(1500, 1400))))
+        for length, iif, asks in ((1500, "eth1", False), (1501, "eth1", True),
+                                  (1500, "wg0", True), (1400, "wg0", False)):  # fmt: skip
+            for protocol, header_len in ((17, 28), (6, 40)):
+                for first in (b"\x80", b"\x7f"):
+                    packet = Packet(protocol=protocol, iif=iif, ct=mark(NOW, 0, 0xF0 | QUICK))
+                    packet.payload = first + bytes([7]) * (length - header_len - 1)
+                    other = six(packet)
+                    other.payload = packet.payload[:-20]
+                    back = replace(packet, iif="up0", oif="eth1", is_reply=True)
+                    self.assertEqual(self.way(back, of), "accept")
+                    for one in (packet, other):
+                        self.assertEqual(one.length, length)
+                        expected = "queue" if asks and protocol == 17 else "accept"
+                        self.assertEqual(self.way(one, of), expected)
+                        if expected == "queue":
+                            self.assertEqual(one.mark, mark(NOW, 0, 9))
 
     def test_asks(self) -> None:
         """What is new asks, whatever mark it came with; what an earlier epoch let go says where."""
@@ -161,6 +210,9 @@ class PassageTests(SynchronousTestCase):
             for packet in (Packet(), Packet(ct=mark(NOW), mark=mark(NOW)),
                            Packet(iif="up0", oif="eth1", is_reply=True)):  # fmt: skip
                 self.assertEqual(simulation.hooked("forward", packet), "drop")
+        renamed = Simulation(ruleset.locked("gateway", ["eth1"], [8]))
+        for packet in (Packet(iif="lan0", iif_number=8), Packet(oif="lan0", oif_number=8)):
+            self.assertEqual(renamed.hooked("forward", packet), "drop")
         simulation = Simulation(ruleset.locked("gateway", ["eth1"]))
         for dport, verdict in ((67, "accept"), (53, "drop")):
             self.assertEqual(simulation.hooked("input", Packet(dport=dport)), verdict)

@@ -38,6 +38,10 @@ _V4, _V6 = Endpoint.parse("192.0.2.1:1"), Endpoint.parse("[2001:db8::1]:1")
         "no time": ({"block_s": 0}, "block_s"),
         "a spot check below 0": ({"spot_check": -1}, "spot check"),
         "a port too high": ({"own": ((Transport.UDP, 65536),)}, "own ports"),
+        "an MTU too many": ({"mtus": (1500, 1500)}, "MTUs"),
+        "an MTU too small": ({"mtus": (67,)}, "MTUs"),
+        "an MTU too large": ({"mtus": (65536,)}, "MTUs"),
+        "interface number 0": ({"numbers": (0,)}, "interface numbers"),
         "a range backwards": ({"denied4": ((2, 1),)}, "denied ranges"),
     },
 )

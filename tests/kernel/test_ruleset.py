@@ -129,6 +129,12 @@ class RulesetTests(SynchronousTestCase):
                 continue
             self.assertNotRegex(" ".join(rules), r"[{@](?!nh|th)", one.name)
 
+    def test_block_time(self) -> None:
+        """Only Python's answer prolongs a block, and packets that die of it do not."""
+        shown = ruleset.render(_FULL)
+        found = [one.name for one in shown.chains if "update @" in " ".join(one.rules)]
+        self.assertEqual(found, ["remembered", "refused_remembered"])
+
     def test_queue(self) -> None:
         """The way to the queue never passes it by, and is spread over all queues; where nft cannot
         say so, it is a drop until netlink has."""

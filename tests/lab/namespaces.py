@@ -161,6 +161,16 @@ def without_offloads(interface: str) -> None:
             fcntl.ioctl(door, _SIOCETHTOOL, request)
 
 
+def overflowed() -> int:
+    """Give how many packets this host has dropped on their way from one interface to the next, in
+    all namespaces, for a processor was too busy to take them: before any rule met them.
+
+    It is the second column of softnet_stat: what netdev_max_backlog had no room for.
+    """
+    lines = Path("/proc/net/softnet_stat").read_text().splitlines()
+    return sum(int(line.split()[1], 16) for line in lines)
+
+
 def wait_running(interface: str, timeout_s: float = 5.0) -> None:
     """Wait until an interface of the namespace we are in carries packets.
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from gateway.model import Endpoint
+from tests.lab import namespaces
 from tests.lab.answers import Answers
 from tests.lab.case import LabCase
 from tests.lab.deployment import Deployment
@@ -44,6 +45,7 @@ class RouterCase(LabCase):
     def setUp(self) -> None:
         """Start the internet, exit and gateway, and watch the gateway's uplink."""
         super().setUp()
+        self._overflowed = namespaces.overflowed()
         self.internet_ = self.internet(self.answers())
         # Not trial's folder: a gateway without root must be able to enter it.
         folder = Path(tempfile.mkdtemp(prefix="gateway-lab-"))
@@ -158,6 +160,11 @@ class RouterCase(LabCase):
         """Give from which addresses something arrived at an endpoint."""
         wanted = Endpoint.parse(to)
         return {one.source.host for one in self.internet_.arrived() if one.destination == wanted}
+
+    def lost_elsewhere(self) -> int:
+        """Give how many packets, at most, were lost since the test began where no gateway has a
+        say: counted by the kernel between interfaces, and by the internet."""
+        return namespaces.overflowed() - self._overflowed + self.internet_.missed
 
     def until(self, holds: Callable[[], bool], what: str) -> None:
         """Wait until something holds; fails if it does not in time."""

@@ -52,11 +52,10 @@ class LifeCase(RouterCase):
         return sorted(int.from_bytes(octets[-4:], "big") for octets in media)
 
     def assert_whole(self, to: str, sent: int) -> None:
-        """Check that every datagram of a flood has arrived.  A host with more to do than processors
-        drops some before any rule meets them: there, one in a hundred may be missing."""
+        """Check that every datagram of a flood has arrived, but for what a host with more to do
+        than processors dropped, and counted, before any rule met it."""
         lost = set(range(sent)).difference(self.numbers(to))
-        is_busy = os.getloadavg()[0] > (os.cpu_count() or 1)
-        self.assertLessEqual(len(lost), sent // 100 if is_busy else 0, f"of {sent}: {lost}")
+        self.assertLessEqual(len(lost), self.lost_elsewhere(), f"of {sent}: {sorted(lost)}")
 
     def assert_none(self, endpoints: Iterable[str]) -> None:
         """Check that nothing at all passed the uplink to or from these addresses."""
@@ -172,8 +171,7 @@ class DeathTests(LifeCase):
         for six in _FAMILIES:
             # What was in the queue then (a spot check, one in a thousand) is lost with it.
             lost = set(range(floods[six].sent)).difference(self.numbers(_GOOD[six]))
-            is_busy = os.getloadavg()[0] > (os.cpu_count() or 1)
-            self.assertLessEqual(len(lost), floods[six].sent // 100 if is_busy else 2)
+            self.assertLessEqual(len(lost), self.lost_elsewhere() + 2)
         self.assert_none(_BAD)
 
     def test_another_policy(self) -> None:
@@ -204,6 +202,16 @@ class DeathTests(LifeCase):
             self.assertEqual(self.ask(clients[six], _GOOD[six], STUN)[0], STUN)
         self.assert_none(_BAD)
 
+    def test_emptied(self) -> None:
+        """When somebody empties our table it is put up again: it is not taken for theirs."""
+        self.lab.run(Space.GATEWAY, ["nft", "flush", "table", "inet", "gateway"])
+        self.deployment.gateway.wait_for("they were put up again")
+        for six in _FAMILIES:
+            client = self.client(_GOOD[six])
+            self.send(client, _BAD[six], STUN)
+            self.assertEqual(self.ask(client, _GOOD[six], STUN)[0], STUN)
+        self.assert_none(_BAD)
+
     def test_second(self) -> None:
         """A second gateway does not fight over the table: it says so, and ends."""
         second = self.deployment.spawn_gateway()
@@ -221,6 +229,63 @@ class DeathTests(LifeCase):
             self.assertEqual(self.ask(self.client(_GOOD[0]), _GOOD[0], STUN)[0], STUN)
         uid = PING[10:14]
         self.assertEqual([one for one in self.uplink.frames() if uid in one.octets], [])
+
+
+class UnfencedTests(LifeCase):
+    """What holds without the fence in routing."""
+
+    MORE = "router: {fence: false}\n"
+
+    def test_flushed_meanwhile(self) -> None:
+        """When somebody flushes netfilter's rules while a policy is being loaded, which may take
+        seconds, nothing passes a moment later; and all is as it should be when it is loaded."""
+        policy = self.policy.read_text()
+        self.policy.unlink()
+        os.mkfifo(self.policy)  # whoever reads it waits
+        self.deployment.reload()
+        with self.policy.open("w") as file:  # it is being read
+            self.lab.run(Space.GATEWAY, ["nft", "flush", "ruleset"])
+            self.deployment.gateway.wait_for("nothing passes for now")
+            clients = [self.client(_GOOD[six]) for six in _FAMILIES]
+            for six in _FAMILIES:
+                for to in (_GOOD, _BAD):
+                    self.send(clients[six], to[six], STUN)
+            self.assertTrue(self.echo(f"{Lab.GATEWAY[0]}:0"))
+            self.assert_none((*_GOOD, *_BAD))
+            file.write(policy)
+        self.deployment.gateway.wait_for("they were put up again")
+        for six in _FAMILIES:
+            self.assertEqual(self.ask(clients[six], _GOOD[six], STUN)[0], STUN)
+        self.assert_none(_BAD)
+
+    def test_renamed(self) -> None:
+        """What comes by the clients' interface when it has another name goes nowhere, at once and
+        for good, whether the gateway runs or not; when it has its name again all is as before."""
+        clients = [self.client(_GOOD[six]) for six in _FAMILIES]
+        # Allowed, and asked by nobody before: what waits for its neighbour may go on afterwards.
+        new = (_DOUBTED, ("203.0.113.10:4001", "[2001:db8:a::10]:4001"))
+        for name, to, is_dead in (("lan0", new[0], False), ("lan1", new[1], True)):
+            self.rename("clients", name)
+            for six in _FAMILIES:
+                self.send(clients[six], _BAD[six], STUN)
+                self.send(clients[six], to[six], STUN)
+            if not is_dead:
+                self.deployment.gateway.wait_for("there is no interface clients")
+            for six in _FAMILIES:
+                self.send(clients[six], _BAD[six], STUN)
+                self.send(clients[six], to[six], STUN)
+            self.assert_none(to)
+            self.rename(name, "clients")
+            if not is_dead:
+                for six in _FAMILIES:
+                    self.assertEqual(self.ask(clients[six], _GOOD[six], STUN)[0], STUN)
+                os.kill(self.deployment.gateway.pid, signal.SIGKILL)
+        self.assert_none(_BAD)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give an interface of the gateway another name."""
+        done = self.lab.run(Space.GATEWAY, ["ip", "link", "set", old, "name", new])
+        self.assertEqual(done.returncode, 0, done.stderr)
 
 
 class BootTests(LifeCase):
