@@ -3,7 +3,7 @@ Knows: ruamel.yaml through document, pydantic, netaddr.  Never: sockets, kernel,
 
 from gateway.policy.case import Case
 from gateway.policy.closing import Closing, Fate, Listing
-from gateway.policy.loading import compile_policy, load
+from gateway.policy.loading import Loaded, check_list, compile_policy, is_list, load, load_whole
 from gateway.policy.policy import Considered, Policy
 from gateway.policy.truth import word
 
@@ -13,8 +13,12 @@ __all__ = [
     "Considered",
     "Fate",
     "Listing",
+    "Loaded",
     "Policy",
+    "check_list",
     "compile_policy",
+    "is_list",
     "load",
+    "load_whole",
     "word",
 ]

@@ -1,0 +1,133 @@
+"""YAML text → nodes.  Owns: what to do with text that is no YAML: say why, cut the entry that is at
+fault out, and read the rest, so that one run names every fault.
+Knows: ruamel.yaml.  Never: values; what they mean."""
+
+from __future__ import annotations
+
+import re
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.nodes import Node
+from ruamel.yaml.reader import ReaderError
+
+from gateway.errors import Problem
+
+# After so many pieces that are no YAML, the file is something else.
+_MAX_CUTS = 20
+# Text of this length is read again quickly enough to look for more faults.
+_MAX_CHARACTERS_OF_SECOND_LOOK = 200_000
+
+_TABS = re.compile(r"^ *\t[ \t]*(?=\S)", re.MULTILINE)
+
+
+def compose(text: str, file: str) -> tuple[Node | None, list[Problem]]:
+    """Read YAML 1.2 text as far as it is YAML.
+
+    Returns: the root of what could be read, None if there is nothing; every fault of the text.
+    """
+    problems: list[Problem] = []
+    rest = text
+    if _TABS.search(text):
+        rest = _without_tabs(text, file, problems)
+    for _ in range(_MAX_CUTS):
+        try:
+            return YAML(typ="safe", pure=True).compose(rest), problems
+        except MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+            problems.append(Problem(file, line, column, _sentence(error)))
+            rest = _cut(rest, line, error)
+        except RecursionError:
+            problems.append(Problem(file, *_deepest(rest), "is nested too deeply"))
+            return None, problems
+        except ReaderError as error:
+            problems.append(_unreadable(text, file, error))
+            return None, problems
+        if not rest.strip() or len(rest) > _MAX_CHARACTERS_OF_SECOND_LOOK:
+            break
+    return None, problems
+
+
+def _without_tabs(text: str, file: str, problems: list[Problem]) -> str:
+    """Say where lines are indented by tabs, and put spaces there.
+
+    A tab inside a text of several lines, or between brackets, is none of this; it is no fault only
+    if YAML reads the text as it stands.
+    """
+    try:
+        YAML(typ="safe", pure=True).compose(text)
+        return text
+    except (MarkedYAMLError, RecursionError, ReaderError):
+        pass
+    for number, line in enumerate(text.split("\n"), 1):
+        if found := _TABS.match(line):
+            column = found[0].index("\t") + 1
+            says = "a tab is not allowed here; YAML indents with spaces, not tabs"
+            problems.append(Problem(file, number, column, says))
+    return _TABS.sub(lambda found: found[0].replace("\t", "  "), text)
+
+
+def _sentence(error: MarkedYAMLError) -> str:
+    words = " ".join(str(part) for part in (error.context, error.problem) if part)
+    if "'\\t'" in words:
+        words += "; YAML indents with spaces, not tabs"
+    if "single document" in words:
+        words += '; a file holds one document: remove the line "---"'
+    if "mapping values are not allowed" in words:
+        words += '; is a ":" missing on a line above, or a text with ": " not in quotes?'
+    if "cannot start any token" in words or "found undefined alias" in words:
+        words += "; text that begins with such a character has to be in quotes"
+    return f"is not YAML: {words}"
+
+
+def _cut(text: str, line: int, error: MarkedYAMLError) -> str:
+    """Blank the entry around a line: from where it, or the bracket around it, began to the next
+    line that is indented no further."""
+    lines = text.split("\n")
+    at = min(line, len(lines)) - 1
+    if "single document" in str(error.problem):
+        return "\n".join(lines[:at])
+    if error.context_mark is not None and "flow" in str(error.context):
+        at = min(at, error.context_mark.line)
+    while at > 0 and not lines[at].strip():
+        at -= 1
+    first, last = _entry(lines, at)
+    lines[first:last] = [""] * (last - first)
+    return "\n".join(lines)
+
+
+def _entry(lines: list[str], at: int) -> tuple[int, int]:
+    """Give the lines of the list item, or else of the key, that a line is in."""
+    first = at
+    while first > 0 and not (lines[first].lstrip().startswith("- ") or lines[first][:1].strip()):
+        first -= 1
+    depth = _indent(lines[first])
+    last = first + 1
+    while last < len(lines) and (not lines[last].strip() or _indent(lines[last]) > depth):
+        last += 1
+    return first, max(last, at + 1)
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
+
+
+def _deepest(text: str) -> tuple[int, int]:
+    """Give line and column of the deepest bracket, or of the line that is indented most."""
+    depth, most, deepest = 0, 0, 0
+    for position, character in enumerate(text):
+        depth += (character in "[{") - (character in "]}")
+        if depth > most:
+            most, deepest = depth, position
+    before = text[:deepest]
+    return before.count("\n") + 1, deepest - before.rfind("\n")
+
+
+def _unreadable(text: str, file: str, error: ReaderError) -> Problem:
+    line = text.count("\n", 0, error.position) + 1
+    column = error.position - text.rfind("\n", 0, error.position)
+    character = error.character
+    code = ord(character) if isinstance(character, str) else int(character)
+    sentence = f"is not YAML text: it has the control character U+{code:04X}"
+    return Problem(file, line, column, sentence)
