@@ -3,8 +3,10 @@ Knows: ruamel.yaml through document, pydantic, netaddr.  Never: sockets, kernel,
 
 from gateway.policy.case import Case
 from gateway.policy.closing import Closing, Fate, Listing
+from gateway.policy.linting import lint
 from gateway.policy.loading import Loaded, check_list, compile_policy, is_list, load, load_whole
 from gateway.policy.policy import Considered, Policy
+from gateway.policy.remarks import Remark
 from gateway.policy.truth import word
 
 __all__ = [
@@ -15,9 +17,11 @@ __all__ = [
     "Listing",
     "Loaded",
     "Policy",
+    "Remark",
     "check_list",
     "compile_policy",
     "is_list",
+    "lint",
     "load",
     "load_whole",
     "word",

@@ -53,6 +53,14 @@ def addresses(entries: Iterable[str | NetworkFile], resolve: Resolve) -> Address
     return AddressSet(texts, {name: resolve(name).ranges for name in files})
 
 
+def clients_of(groups: Mapping[str, AddressSet], values: Iterable[str]) -> AddressSet:
+    """Compile networks and names of groups of clients."""
+    texts, named = [], []
+    for value in values:
+        named.append(groups[value]) if value in groups else texts.append(value)
+    return AddressSet(texts).union(*named)
+
+
 class Compiler:
     """Compiles the rules of one policy."""
 
@@ -111,7 +119,7 @@ class Compiler:
         yield from _of(when.protocol, lambda values: conditions.ProtocolIs(frozenset(values)))
         yield from _of(when.plaintext, lambda values: conditions.PlaintextHas(_kinds(values)))
         yield from _of(when.to, conditions.To)
-        yield from _of(when.from_, lambda values: conditions.From(self._clients(values)))
+        yield from _of(when.from_, lambda values: conditions.From(clients_of(self.groups, values)))
         yield from _of(when.port, conditions.PortIn)
         yield from _of(when.asn, lambda values: conditions.AsnIs(frozenset(values)))
         yield from _of(when.name, lambda values: conditions.NameIn(NameSet(values)))
@@ -137,10 +145,6 @@ class Compiler:
             for when, positive in all_within(section.when):
                 if when.name is not None and positive is not when.name.negated:
                     yield from when.name.values
-
-    def _clients(self, values: Sequence[str]) -> AddressSet:
-        groups = [self.groups[value] for value in values if value in self.groups]
-        return AddressSet([value for value in values if value not in self.groups]).union(*groups)
 
 
 def all_within(when: When, positive: bool = True) -> Iterator[tuple[When, bool]]:

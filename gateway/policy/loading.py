@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -52,6 +52,8 @@ class Loaded:
     policy: Policy
     section: PolicySection
     """With the jurisdictions and clients of what it includes."""
+    groups: Mapping[str, AddressSet]
+    """Of clients."""
     sources: Sources
 
 
@@ -127,7 +129,7 @@ def _compile(sources: Sources, today: datetime.date) -> Loaded:
         files=tuple(dict.fromkeys((*sources.files, *payloads))),
         warnings_on=warnings_on,
     )
-    return Loaded(policy, section, sources)
+    return Loaded(policy, section, groups, sources)
 
 
 def _sections(

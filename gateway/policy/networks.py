@@ -117,6 +117,16 @@ class AddressSet:
         """Give, ascending, where addresses of a length begin to be in the set, or cease to."""
         return tuple(self._bounds[octets])
 
+    def complement(self) -> AddressSet:
+        """Give the set of all that is not in this one."""
+        whole = AddressSet(())
+        whole._text = (f"not {self}",)
+        for size, bounds in self._bounds.items():
+            edges = [0, *bounds, 1 << 8 * size]
+            runs = [run for run in _pairs(edges) if run[0] < run[1]]
+            whole._bounds[size] = [edge for run in runs for edge in run]
+        return whole
+
     def covers(self, other: AddressSet) -> bool:
         """Say whether every address of another set is in this one."""
         return all(

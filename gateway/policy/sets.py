@@ -61,6 +61,11 @@ class JurisdictionSection(Review):
     so, and sources that disagree leave it undetermined."""
 
     @property
+    def is_by_name_only(self) -> bool:
+        """Whether nothing but names speaks for belonging."""
+        return not (self.asked or self.asns or self.networks)
+
+    @property
     def asked(self) -> dict[Axis, tuple[str, ...]]:
         """The countries by asked axis."""
         by_axis = {

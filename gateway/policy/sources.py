@@ -32,6 +32,8 @@ class Sources:
     """Jurisdiction lists, in the order in which they are met."""
     lists: dict[Path, NetworkList] = field(default_factory=dict)
     """Files of networks."""
+    direct: dict[int, Document] = field(default_factory=dict)
+    """Of the included: those that the policy itself includes, by their index there."""
     problems: list[Problem] = field(default_factory=list)
 
     @property
@@ -50,6 +52,11 @@ class Sources:
         """Every file that was read, but for payloads of cases."""
         documents = (*self.documents, self.beside) if self.beside else self.documents
         return (*(Path(one.file) for one in documents), *self.lists)
+
+    def defining(self, name: str) -> Document:
+        """Give the document that defines a jurisdiction."""
+        steps = ("jurisdictions", name)
+        return next(one for one in self.documents if steps in one.places)
 
     def listed(self, document: Document, name: str) -> NetworkList:
         """Give the file of networks that a document names."""
@@ -110,6 +117,8 @@ def _read_included(
         return
     sources.problems += problems
     sources.included.append(found)
+    if document is sources.document and isinstance(steps[-1], int):
+        sources.direct[steps[-1]] = found
     _include(sources, found, (*above, _identity(path)))
 
 
