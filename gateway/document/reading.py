@@ -82,7 +82,7 @@ def read_partly(path: str | Path) -> tuple[Document, list[Problem]]:
     return _read_text(text_of(path), str(path))
 
 
-def octets_of(path: str | Path, limit: int) -> bytes:
+def octets_of(path: str | Path, limit: int, hint: str = "") -> bytes:
     """Read a file.
 
     Args:    limit: octets at most.
@@ -95,13 +95,13 @@ def octets_of(path: str | Path, limit: int) -> bytes:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError([Problem(str(path), 0, 0, f"cannot be read: {reason}")]) from error
     if len(octets) > limit:
-        raise InputError([Problem(str(path), 0, 0, f"is longer than {limit >> 20} MiB")])
+        raise InputError([Problem(str(path), 0, 0, f"is longer than {limit >> 20} MiB{hint}")])
     return octets
 
 
 def text_of(path: str | Path) -> str:
     """Read a file of text, as octets_of does; a byte-order mark is dropped."""
-    octets = octets_of(path, _MAX_OCTETS)
+    octets = octets_of(path, _MAX_OCTETS, "; long lists belong in files of their own")
     try:
         if octets.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise InputError([Problem(str(path), 1, 1, "is UTF-16; save the file as UTF-8")])

@@ -69,7 +69,8 @@ class _Look:
                 yield from self._shadow((*steps, "shadow"), one, staged)
             if not one.rule.owner:
                 says = f'rule "{section.id}" has no owner, and the policy has none'
-                grave = warning if section.expires else note
+                is_exception = section.expires or self._excepted_from(at)
+                grave = warning if is_exception else note
                 yield grave("no-owner", self.problem((*steps, "id"), says))
             yield from self._reach((*steps, "id"), at)
             if section.action.action is not Action.BLOCK:
@@ -91,18 +92,21 @@ class _Look:
             yield warning("shaded", self.problem(steps, says))
 
     def _exception(self, steps: Steps, at: int, section: RuleSection) -> Iterator[Remark]:
-        """An allow before a block that it takes something from is an exception."""
+        later = self._excepted_from(at)
+        if later is not None and section.expires is None:
+            says = f'rule "{section.id}" is an exception from rule "{later}" behind it and never '
+            says += "ends; give it `expires`, or put it behind that rule"
+            yield warning("endless", self.problem((*steps, "id"), says))
+
+    def _excepted_from(self, at: int) -> str | None:
+        """Give the block rule behind an allow that takes something from it: an exception."""
         one = self.proven[at]
-        if section.action.action is not Action.ALLOW or section.expires is not None:
-            return
-        if one.rule.shadow_percent >= 100 or is_impossible(self.logic, one):
-            return
-        for later in self.proven[at + 1 :]:
-            if later.rule.blocks and may_meet(self.logic, one, later):
-                says = f'rule "{section.id}" is an exception from rule "{later.rule.id}" behind it'
-                says += " and never ends; give it `expires`, or put it behind that rule"
-                yield warning("endless", self.problem((*steps, "id"), says))
-                return
+        is_allow = one.rule.verdict.action is Action.ALLOW and one.rule.shadow_percent < 100
+        if is_allow and not is_impossible(self.logic, one):
+            for later in self.proven[at + 1 :]:
+                if later.rule.blocks and may_meet(self.logic, one, later):
+                    return later.rule.id
+        return None
 
     def _names(self, steps: Steps, section: RuleSection) -> Iterator[Remark]:
         says = f'rule "{section.id}" depends on names, which clients choose: it lets the same '

@@ -53,7 +53,7 @@ class ChoiceOf(Section, Generic[Value]):
             "additionalProperties": False,
         }
         read.clear()
-        read |= {"anyOf": [*choice["anyOf"], negated], "description": str(cls.__doc__)}
+        read |= {"anyOf": [*choice["anyOf"], negated]}
         return read
 
 
@@ -125,9 +125,11 @@ class RuleSection(Section):
     """One rule; the first that matches decides."""
 
     id: Name
+    """The rule's name, once in the file."""
     when: When
     """{} matches everything."""
     action: Act
+    """What happens to a flow for which the rule matches."""
     reason: str = ""
     """Why, for the log and for the refused client's operator.  Omitted: the id stands for it."""
     owner: str = ""
@@ -183,6 +185,7 @@ class CaseSection(Section):
     """One regression test of the rules."""
 
     note: str = ""
+    """What the case is about.  Omitted: the flow stands for it."""
     flow: str
     """Such as "udp 10.1.0.2:5000 > 118.190.148.38:8000" or "icmp 10.1.0.2 > 118.190.148.38"."""
     payload: PayloadSection | None = None
@@ -192,12 +195,14 @@ class CaseSection(Section):
     names: tuple[str, ...] = ()
     """Names the client asked for."""
     expect: ExpectSection
+    """What the policy has to say of it."""
 
 
 class PolicySection(Section):
     """A policy file."""
 
     policy: Name
+    """The policy's name."""
     default: Act = Outcome(action=Action.BLOCK)
     """What happens where no rule matches.  Omitted: block."""
     mode: Mode = Mode.ENFORCE

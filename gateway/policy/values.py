@@ -115,6 +115,18 @@ def _as_entries(value: object) -> object:
     return [value] if isinstance(value, dict) else value
 
 
+_FILE_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "file": {
+            "type": "string",
+            "description": "A file of networks, one a line; a path from this file.",
+        }
+    },
+    "required": ["file"],
+    "additionalProperties": False,
+}
+
 Networks = Annotated[
     tuple[
         Annotated[
@@ -123,6 +135,14 @@ Networks = Annotated[
         ],
         ...,
     ],
-    BeforeValidator(_as_entries, json_schema_input_type=object),
+    BeforeValidator(_as_entries),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                _FILE_SCHEMA,
+                {"type": "array", "items": {"anyOf": [{"type": "string"}, _FILE_SCHEMA]}},
+            ]
+        }
+    ),
 ]
 """Networks, addresses and ranges, and files of them; a file alone needs no list around it."""
