@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, StringMark
 from ruamel.yaml.nodes import Node
 from ruamel.yaml.reader import ReaderError
 
@@ -34,9 +34,10 @@ def compose(text: str, file: str) -> tuple[Node | None, list[Problem]]:
         try:
             return YAML(typ="safe", pure=True).compose(rest), problems
         except MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
+            mark = _mark(error)
             line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-            problems.append(Problem(file, line, column, _sentence(error)))
+            if all(line != known.line for known in problems):
+                problems.append(Problem(file, line, column, _sentence(error)))
             rest = _cut(rest, line, error)
         except RecursionError:
             problems.append(Problem(file, *_deepest(rest), "is nested too deeply"))
@@ -65,7 +66,16 @@ def _without_tabs(text: str, file: str, problems: list[Problem]) -> str:
             column = found[0].index("\t") + 1
             says = "a tab is not allowed here; YAML indents with spaces, not tabs"
             problems.append(Problem(file, number, column, says))
-    return _TABS.sub(lambda found: found[0].replace("\t", "  "), text)
+    return _TABS.sub(lambda found: found[0].expandtabs(2), text)
+
+
+def _mark(error: MarkedYAMLError) -> StringMark | None:
+    """Give the place to look at: of a quote that does not end, where it begins."""
+    if "quoted scalar" in str(error.context) and error.context_mark is not None:
+        found: StringMark | None = error.context_mark
+    else:
+        found = error.problem_mark or error.context_mark
+    return found
 
 
 def _sentence(error: MarkedYAMLError) -> str:
@@ -86,7 +96,7 @@ def _cut(text: str, line: int, error: MarkedYAMLError) -> str:
     line that is indented no further."""
     lines = text.split("\n")
     at = min(line, len(lines)) - 1
-    if "single document" in str(error.problem):
+    if "single document" in str(error.context):
         return "\n".join(lines[:at])
     if error.context_mark is not None and "flow" in str(error.context):
         at = min(at, error.context_mark.line)

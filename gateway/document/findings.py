@@ -33,10 +33,13 @@ _ABSENCES = frozenset({"missing", "too_short"})
 def validate(document: Document, section: type[SectionType]) -> SectionType:
     """Read a document as a section.
 
-    Raises:  InputError: every fault at once, each at its line.
+    Raises:  InputError: every fault at once, each at its line; of a partial document none that may
+             come from what is absent.
     """
     if not isinstance(document.value, dict):
-        raise InputError([document.problem((), _no_mapping(document))])
+        # Of a document that could not be read it is known already.
+        says = [] if document.is_partial else [document.problem((), _no_mapping(document))]
+        raise InputError(says)
     problems = set() if document.is_partial else set(_empty(document, document.value, ()))
     keys = frozenset(step for place in document.places for step in place if isinstance(step, str))
     try:
@@ -47,6 +50,7 @@ def validate(document: Document, section: type[SectionType]) -> SectionType:
             for detail in _telling(error.errors())
             if not (document.is_partial and detail["type"] in _ABSENCES)
         }
+        raise InputError(problems) from error
     if problems:
         raise InputError(problems)
     return value
@@ -63,6 +67,8 @@ def _telling(details: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:
     for detail in details:
         steps = detail["loc"]
         inner = any(place[: len(steps)] == steps and place != steps for place in places)
+        if detail["input"] is None:
+            continue  # of a key without a value it is said that it has none
         if detail["type"] != "too_short" or not inner:
             yield detail
 
@@ -76,6 +82,8 @@ def _empty(document: Document, value: object, steps: Steps) -> Iterator[Problem]
             yield from _empty(document, inner, (*steps, key))
     elif isinstance(value, list):
         for at, inner in enumerate(value):
+            if inner is None:
+                yield document.problem((*steps, at), "an entry of the list has no value")
             yield from _empty(document, inner, (*steps, at))
 
 

@@ -117,7 +117,10 @@ def _read_text(text: str, file: str) -> tuple[Document, list[Problem]]:
     root, problems = compose(text, file)
     builder = _Builder(file)
     value = None if root is None else builder.build(root, ())
-    return Document(file, value, builder.places, bool(problems)), problems + builder.problems
+    problems += builder.problems
+    if builder.count > _MAX_VALUES:
+        value = None
+    return Document(file, value, builder.places, bool(problems)), problems
 
 
 class _Builder:

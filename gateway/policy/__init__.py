@@ -1,5 +1,5 @@
 """YAML → Policy; facts → Verdict.  Owns: the policy language.
-Knows: ruamel.yaml through document, pydantic, netaddr.  Never: sockets, kernel, payloads."""
+Knows: ruamel.yaml through document, pydantic.  Never: sockets, kernel, payloads."""
 
 from gateway.policy.case import Case
 from gateway.policy.closing import Closing, Fate, Listing

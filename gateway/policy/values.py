@@ -117,12 +117,8 @@ def _as_entries(value: object) -> object:
 
 _FILE_SCHEMA = {
     "type": "object",
-    "properties": {
-        "file": {
-            "type": "string",
-            "description": "A file of networks, one a line; a path from this file.",
-        }
-    },
+    "description": "A file of networks, one a line; its path from this file.",
+    "properties": {"file": {"type": "string"}},
     "required": ["file"],
     "additionalProperties": False,
 }
