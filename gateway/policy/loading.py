@@ -42,7 +42,14 @@ def compile_policy(
 
     Raises:  InputError: with every fault of the documents.
     """
-    return _compile(gather(document, beside), today).policy
+    return compile_whole(document, today, beside).policy
+
+
+def compile_whole(
+    document: Document, today: datetime.date, beside: Document | None = None
+) -> Loaded:
+    """As compile_policy, and keep what the policy was made of."""
+    return _compile(gather(document, beside), today)
 
 
 @dataclass(frozen=True, slots=True)
