@@ -18,36 +18,40 @@ _MAX_CUTS = 20
 # Text of this length is read again quickly enough to look for more faults.
 _MAX_CHARACTERS_OF_SECOND_LOOK = 200_000
 
+# Where an item of a list begins, or a key.
+_BEGINS = re.compile(r" *(- |[^\s\[\]{},#][^\[\]{},]*:(\s|$))")
 _TABS = re.compile(r"^ *\t[ \t]*(?=\S)", re.MULTILINE)
 
 
-def compose(text: str, file: str) -> tuple[Node | None, list[Problem]]:
+def compose(text: str, file: str) -> tuple[Node | None, list[Problem], str]:
     """Read YAML 1.2 text as far as it is YAML.
 
-    Returns: the root of what could be read, None if there is nothing; every fault of the text.
+    Returns: the root of what could be read, None if there is nothing; every fault of the text; the
+             text that was cut out.
     """
     problems: list[Problem] = []
-    rest = text
+    rest, lost = text, ""
     if _TABS.search(text):
         rest = _without_tabs(text, file, problems)
     for _ in range(_MAX_CUTS):
         try:
-            return YAML(typ="safe", pure=True).compose(rest), problems
+            return YAML(typ="safe", pure=True).compose(rest), problems, lost
         except MarkedYAMLError as error:
             mark = _mark(error)
             line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
             if all(line != known.line for known in problems):
                 problems.append(Problem(file, line, column, _sentence(error)))
-            rest = _cut(rest, line, error)
+            rest, cut = _cut(rest, line, error)
+            lost += cut
         except RecursionError:
             problems.append(Problem(file, *_deepest(rest), "is nested too deeply"))
-            return None, problems
+            return None, problems, text
         except ReaderError as error:
             problems.append(_unreadable(text, file, error))
-            return None, problems
+            return None, problems, text
         if not rest.strip() or len(rest) > _MAX_CHARACTERS_OF_SECOND_LOOK:
             break
-    return None, problems
+    return None, problems, text
 
 
 def _without_tabs(text: str, file: str, problems: list[Problem]) -> str:
@@ -61,12 +65,25 @@ def _without_tabs(text: str, file: str, problems: list[Problem]) -> str:
         return text
     except (MarkedYAMLError, RecursionError, ReaderError):
         pass
-    for number, line in enumerate(text.split("\n"), 1):
+    lines = text.split("\n")
+    for at, line in enumerate(lines):
         if found := _TABS.match(line):
             column = found[0].index("\t") + 1
             says = "a tab is not allowed here; YAML indents with spaces, not tabs"
-            problems.append(Problem(file, number, column, says))
-    return _TABS.sub(lambda found: found[0].expandtabs(2), text)
+            problems.append(Problem(file, at + 1, column, says))
+            lines[at] = " " * _meant(lines, at) + line[found.end() :]
+    return "\n".join(lines)
+
+
+def _meant(lines: list[str], at: int) -> int:
+    """Guess how far a line was to be indented: as the line before, or deeper if that opens a
+    mapping or a list, then as the line behind."""
+    before = next((line for line in reversed(lines[:at]) if line.strip()), "")
+    depth = _indent(before)
+    if not before.rstrip().endswith(":"):
+        return len(before) - len(before.lstrip(" -"))
+    behind = next((line for line in lines[at + 1 :] if line.strip() and "\t" not in line), "")
+    return max(depth + 2, _indent(behind))
 
 
 def _mark(error: MarkedYAMLError) -> StringMark | None:
@@ -91,26 +108,27 @@ def _sentence(error: MarkedYAMLError) -> str:
     return f"is not YAML: {words}"
 
 
-def _cut(text: str, line: int, error: MarkedYAMLError) -> str:
+def _cut(text: str, line: int, error: MarkedYAMLError) -> tuple[str, str]:
     """Blank the entry around a line: from where it, or the bracket around it, began to the next
-    line that is indented no further."""
+    line that is indented no further.  Give what is left, and what was cut out."""
     lines = text.split("\n")
     at = min(line, len(lines)) - 1
     if "single document" in str(error.context):
-        return "\n".join(lines[:at])
+        return "\n".join(lines[:at]), "\n".join(lines[at:])
     if error.context_mark is not None and "flow" in str(error.context):
         at = min(at, error.context_mark.line)
     while at > 0 and not lines[at].strip():
         at -= 1
     first, last = _entry(lines, at)
+    cut = "\n".join(lines[first:last])
     lines[first:last] = [""] * (last - first)
-    return "\n".join(lines)
+    return "\n".join(lines), cut
 
 
 def _entry(lines: list[str], at: int) -> tuple[int, int]:
-    """Give the lines of the list item, or else of the key, that a line is in."""
+    """Give the lines of the list item or the key that a line is in, and nothing around it."""
     first = at
-    while first > 0 and not (lines[first].lstrip().startswith("- ") or lines[first][:1].strip()):
+    while first > 0 and not _BEGINS.match(lines[first]):
         first -= 1
     depth = _indent(lines[first])
     last = first + 1

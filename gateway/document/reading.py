@@ -40,6 +40,8 @@ class Document:
     """Line and column, from 1, of each value (of a mapping's entry: of its key)."""
     is_partial: bool = False
     """Whether parts of the file could not be read and are absent here."""
+    lost: str = ""
+    """The text of those parts."""
 
     def problem(self, steps: Iterable[Step], sentence: str) -> Problem:
         """Say that something is wrong at a place; steps that lead nowhere mean their parent."""
@@ -114,13 +116,13 @@ def text_of(path: str | Path) -> str:
 
 
 def _read_text(text: str, file: str) -> tuple[Document, list[Problem]]:
-    root, problems = compose(text, file)
+    root, problems, lost = compose(text, file)
     builder = _Builder(file)
     value = None if root is None else builder.build(root, ())
     problems += builder.problems
     if builder.count > _MAX_VALUES:
-        value = None
-    return Document(file, value, builder.places, bool(problems)), problems
+        value, lost = None, text
+    return Document(file, value, builder.places, bool(problems), lost), problems
 
 
 class _Builder:

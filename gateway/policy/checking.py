@@ -30,10 +30,10 @@ def faults(sources: Sources) -> Iterator[Problem]:
         yield from walk.conditions(("rules", at, "when"), rule.get("when"), True)
         if rule.get("mode") == "shadow" and "shadow" in rule:
             yield document.problem(("rules", at, "shadow"), "give either mode or shadow")
-    ids = None if sources.is_partial else [*(str(rule.get("id")) for rule in rules), "default"]
+    ids = [*(str(rule.get("id")) for rule in rules), "default"]
     for one in (document, sources.beside):
         if one is not None:
-            yield from _cases(one, ids)
+            yield from _cases(one, ids, document.lost)
 
 
 def _names(sources: Sources, key: str) -> list[str]:
@@ -86,7 +86,7 @@ class _Walk:
         self.jurisdictions = _names(sources, "jurisdictions")
         self.groups = _names(sources, "clients")
         self.blocks = blocks
-        self.knows_all = not sources.is_partial
+        self.may_define = sources.may_define
 
     def conditions(self, steps: Steps, value: object, positive: bool) -> Iterator[Problem]:
         """Find the faults of conditions; `positive`: they are not inside a `not`."""
@@ -102,7 +102,9 @@ class _Walk:
 
     def _references(self, steps: Steps, value: object) -> Iterator[Problem]:
         for name in _values(value)[0]:
-            if isinstance(name, str) and self.knows_all and name not in self.jurisdictions:
+            if not isinstance(name, str) or name in self.jurisdictions:
+                continue
+            if not self.may_define(name):
                 hint = suggestion(name, self.jurisdictions)
                 if (LIBRARY / f"{name}.yaml").is_file():
                     hint = f"; it comes with the gateway: include: [{name}]"
@@ -112,7 +114,7 @@ class _Walk:
         for name in _values(value)[0]:
             if not isinstance(name, str) or name in self.groups or _is_network(name):
                 continue
-            if self.knows_all or "/" in name:
+            if not self.may_define(name):
                 says = f'"{name}" is neither a network nor a group under clients'
                 yield self.document.problem(steps, says + suggestion(name, self.groups))
 
@@ -141,12 +143,12 @@ def _is_network(text: str) -> bool:
     return True
 
 
-def _cases(document: Document, ids: list[str] | None) -> Iterator[Problem]:
+def _cases(document: Document, ids: list[str], lost: str) -> Iterator[Problem]:
     for at, value in enumerate(_list(_mapping(document.value).get("cases"))):
         case = _mapping(value)
         steps: Steps = ("cases", at)
         expected = _mapping(case.get("expect")).get("rule")
-        if isinstance(expected, str) and ids is not None and expected not in ids:
+        if isinstance(expected, str) and expected not in ids and expected not in lost:
             says = f'rule "{expected}" is not in the policy{suggestion(expected, ids)}'
             yield document.problem((*steps, "expect", "rule"), says)
         flow = case.get("flow")

@@ -32,15 +32,15 @@ class Sources:
     """Jurisdiction lists, in the order in which they are met."""
     lists: dict[Path, NetworkList] = field(default_factory=dict)
     """Files of networks."""
+    is_short: bool = False
+    """Whether a file that is included could not be read at all."""
     direct: dict[int, Document] = field(default_factory=dict)
     """Of the included: those that the policy itself includes, by their index there."""
     problems: list[Problem] = field(default_factory=list)
 
-    @property
-    def is_partial(self) -> bool:
-        """Whether something could not be read, so that what refers to it cannot be held against
-        it."""
-        return any(one.is_partial for one in self.documents) or bool(self.problems)
+    def may_define(self, name: str) -> bool:
+        """Say whether something that could not be read may define a name."""
+        return self.is_short or any(name in one.lost for one in self.documents)
 
     @property
     def documents(self) -> tuple[Document, ...]:
@@ -93,6 +93,7 @@ def _include(sources: Sources, document: Document, above: tuple[Path, ...]) -> N
         names.add(name)
         path = _path_of(sources, document, steps, name)
         if path is None:
+            sources.is_short = True
             continue
         identity = _identity(path)
         if identity in above:
@@ -114,6 +115,7 @@ def _read_included(
         found, problems = read_partly(path)
     except InputError as error:
         sources.problems += error.problems
+        sources.is_short = True
         return
     sources.problems += problems
     sources.included.append(found)
