@@ -23,14 +23,15 @@ _BEGINS = re.compile(r" *(- |[^\s\[\]{},#][^\[\]{},]*:(\s|$))")
 _TABS = re.compile(r"^ *\t[ \t]*(?=\S)", re.MULTILINE)
 
 
-def compose(text: str, file: str) -> tuple[Node | None, list[Problem], str]:
+def compose(text: str, file: str) -> tuple[Node | None, list[Problem], dict[int, str]]:
     """Read YAML 1.2 text as far as it is YAML.
 
     Returns: the root of what could be read, None if there is nothing; every fault of the text; the
-             text that was cut out.
+             lines that were cut out, by their number.
     """
     problems: list[Problem] = []
-    rest, lost = text, ""
+    rest, whole = text, dict(enumerate(text.split("\n"), 1))
+    lost: dict[int, str] = {}
     if _TABS.search(text):
         rest = _without_tabs(text, file, problems)
     for _ in range(_MAX_CUTS):
@@ -42,16 +43,16 @@ def compose(text: str, file: str) -> tuple[Node | None, list[Problem], str]:
             if all(line != known.line for known in problems):
                 problems.append(Problem(file, line, column, _sentence(error)))
             rest, cut = _cut(rest, line, error)
-            lost += cut
+            lost |= cut
         except RecursionError:
             problems.append(Problem(file, *_deepest(rest), "is nested too deeply"))
-            return None, problems, text
+            return None, problems, whole
         except ReaderError as error:
             problems.append(_unreadable(text, file, error))
-            return None, problems, text
+            return None, problems, whole
         if not rest.strip() or len(rest) > _MAX_CHARACTERS_OF_SECOND_LOOK:
             break
-    return None, problems, text
+    return None, problems, whole
 
 
 def _without_tabs(text: str, file: str, problems: list[Problem]) -> str:
@@ -108,19 +109,19 @@ def _sentence(error: MarkedYAMLError) -> str:
     return f"is not YAML: {words}"
 
 
-def _cut(text: str, line: int, error: MarkedYAMLError) -> tuple[str, str]:
+def _cut(text: str, line: int, error: MarkedYAMLError) -> tuple[str, dict[int, str]]:
     """Blank the entry around a line: from where it, or the bracket around it, began to the next
     line that is indented no further.  Give what is left, and what was cut out."""
     lines = text.split("\n")
     at = min(line, len(lines)) - 1
     if "single document" in str(error.context):
-        return "\n".join(lines[:at]), "\n".join(lines[at:])
+        return "\n".join(lines[:at]), dict(enumerate(lines[at:], at + 1))
     if error.context_mark is not None and "flow" in str(error.context):
         at = min(at, error.context_mark.line)
     while at > 0 and not lines[at].strip():
         at -= 1
     first, last = _entry(lines, at)
-    cut = "\n".join(lines[first:last])
+    cut = dict(enumerate(lines[first:last], first + 1))
     lines[first:last] = [""] * (last - first)
     return "\n".join(lines), cut
 

@@ -40,7 +40,7 @@ def validate(document: Document, section: type[SectionType]) -> SectionType:
         # Of a document that could not be read it is known already.
         says = [] if document.is_partial else [document.problem((), _no_mapping(document))]
         raise InputError(says)
-    problems = set() if document.is_partial else set(_empty(document, document.value, ()))
+    problems = set(_empty(document, document.value, ()))
     keys = frozenset(step for place in document.places for step in place if isinstance(step, str))
     try:
         value = section.model_validate(document.value)
@@ -48,7 +48,7 @@ def validate(document: Document, section: type[SectionType]) -> SectionType:
         problems |= {
             _finding(document, section, detail, keys)
             for detail in _telling(error.errors())
-            if not (document.is_partial and detail["type"] in _ABSENCES)
+            if not (detail["type"] in _ABSENCES and _may_be_lost(document, detail))
         }
         raise InputError(problems) from error
     if problems:
@@ -59,6 +59,17 @@ def validate(document: Document, section: type[SectionType]) -> SectionType:
 def _no_mapping(document: Document) -> str:
     what = "is empty" if document.value is None else "is no mapping"
     return f"{what}; expected a mapping of keys to values"
+
+
+def _may_be_lost(document: Document, detail: ErrorDetails) -> bool:
+    """Say whether what is missing may stand where the document could not be read."""
+    if not document.is_partial:
+        return False
+    steps: Steps = ()
+    for step in detail["loc"]:
+        if (*steps, step) in document.places:
+            steps = (*steps, step)
+    return document.has_gap(steps)
 
 
 def _telling(details: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:
@@ -77,12 +88,12 @@ def _empty(document: Document, value: object, steps: Steps) -> Iterator[Problem]
     """Find keys without a value: `to:` and nothing behind it could be read as "anywhere"."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            if inner is None:
+            if inner is None and not document.has_gap((*steps, key)):
                 yield document.problem((*steps, key), f'"{key}" has no value')
             yield from _empty(document, inner, (*steps, key))
     elif isinstance(value, list):
         for at, inner in enumerate(value):
-            if inner is None:
+            if inner is None and not document.has_gap((*steps, at)):
                 yield document.problem((*steps, at), "an entry of the list has no value")
             yield from _empty(document, inner, (*steps, at))
 

@@ -40,8 +40,23 @@ class Document:
     """Line and column, from 1, of each value (of a mapping's entry: of its key)."""
     is_partial: bool = False
     """Whether parts of the file could not be read and are absent here."""
+    gaps: frozenset[int] = frozenset()
+    """The lines of those parts."""
     lost: str = ""
     """The text of those parts."""
+
+    def has_gap(self, steps: Steps) -> bool:
+        """Say whether a part of the value at a place could not be read."""
+        if not self.gaps or not steps or steps not in self.places:
+            return bool(self.gaps)
+        line = self.places[steps][0]
+        after = (
+            place[0]
+            for other, place in self.places.items()
+            if place[0] > line and other[: len(steps)] != steps
+        )
+        end = min(after, default=max(self.gaps) + 1)
+        return any(line <= gap < max(end, line + 1) for gap in self.gaps)
 
     def problem(self, steps: Iterable[Step], sentence: str) -> Problem:
         """Say that something is wrong at a place; steps that lead nowhere mean their parent."""
@@ -121,8 +136,10 @@ def _read_text(text: str, file: str) -> tuple[Document, list[Problem]]:
     value = None if root is None else builder.build(root, ())
     problems += builder.problems
     if builder.count > _MAX_VALUES:
-        value, lost = None, text
-    return Document(file, value, builder.places, bool(problems), lost), problems
+        value, lost = None, dict(enumerate(text.split("\n"), 1))
+    gaps = frozenset(lost).union(one.line for one in builder.problems)
+    words = "\n".join(lost.values())
+    return Document(file, value, builder.places, bool(problems), gaps, words), problems
 
 
 class _Builder:

@@ -78,6 +78,7 @@ FILES: dict[str, tuple[bytes, Fault | tuple[Fault, ...]]] = {
         HEAD + b"- {id: a, when: {to: [china}, action: block}\n- {id: b, action: blok}\nmode: of\n",
         (
             (6, 28, "is not YAML"),
+            (7, 3, 'key "when" is missing'),
             (7, 11, 'did you mean "block"?'),
             (8, 1, '"of" is not known'),
         ),
