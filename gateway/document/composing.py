@@ -88,8 +88,9 @@ def _meant(lines: list[str], at: int) -> int:
 
 
 def _mark(error: MarkedYAMLError) -> StringMark | None:
-    """Give the place to look at: of a quote that does not end, where it begins."""
-    if "quoted scalar" in str(error.context) and error.context_mark is not None:
+    """Give the place to look at: of a quote without end, or a key without ":", where it begins."""
+    begins = any(what in str(error.context) for what in ("quoted scalar", "simple key"))
+    if begins and error.context_mark is not None:
         found: StringMark | None = error.context_mark
     else:
         found = error.problem_mark or error.context_mark
@@ -100,6 +101,8 @@ def _sentence(error: MarkedYAMLError) -> str:
     words = " ".join(str(part) for part in (error.context, error.problem) if part)
     if "'\\t'" in words:
         words += "; YAML indents with spaces, not tabs"
+    if "parsing a flow" in words and error.context_mark is not None:
+        words += f"; its bracket is on line {error.context_mark.line + 1}"
     if "single document" in words:
         words += '; a file holds one document: remove the line "---"'
     if "mapping values are not allowed" in words:

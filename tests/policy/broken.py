@@ -74,6 +74,14 @@ FILES: dict[str, tuple[bytes, Fault | tuple[Fault, ...]]] = {
     "a key without a value": (b"policy: p\nmode:\n", (2, 1, '"mode" has no value')),
     "a key without a colon": (b"policy p\nmode: shadow\n", (2, 5, "is not YAML")),
     "an open quote": (b'policy: "p\nmode: shadow\n', (1, 9, "is not YAML")),
+    "a rule's key without a colon": (
+        HEAD + b"- id: a\n  when {}\n  action: blok\n",
+        ((7, 3, "could not find expected ':'"), (8, 3, 'did you mean "block"?')),
+    ),
+    "a star without quotes": (
+        b"policy: p\njurisdictions: {c: {names: [*.example.cn]}}\nmode: of\n",
+        ((2, 29, "has to be in quotes"), (3, 1, '"of" is not known')),
+    ),
     "an open bracket, and faults behind it": (
         HEAD + b"- {id: a, when: {to: [china}, action: block}\n- {id: b, action: blok}\nmode: of\n",
         (
