@@ -123,7 +123,8 @@ def _cut(text: str, line: int, error: MarkedYAMLError) -> tuple[str, dict[int, s
         at = min(at, error.context_mark.line)
     while at > 0 and not lines[at].strip():
         at -= 1
-    first, last = _entry(lines, at)
+    # A line without a ":" is no entry; it alone is at fault.
+    first, last = (at, at + 1) if "simple key" in str(error.context) else _entry(lines, at)
     cut = dict(enumerate(lines[first:last], first + 1))
     lines[first:last] = [""] * (last - first)
     return "\n".join(lines), cut
