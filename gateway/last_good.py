@@ -78,7 +78,7 @@ class LastGood:
             return False
         kept = (generation / _REVISION).read_text()
         return kept == in_force.revision and all(
-            filecmp.cmp(file, _inside(generation, Path(file).absolute()), shallow=False)
+            filecmp.cmp(file, _inside(generation, file.absolute()), shallow=False)
             for file in in_force.files
         )
 
@@ -86,7 +86,7 @@ class LastGood:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         fresh = self._new()
         for file in in_force.files:
-            copy = _inside(fresh, Path(file).absolute())
+            copy = _inside(fresh, file.absolute())
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
         (fresh / _ENTRY).write_text(str(path.absolute()))

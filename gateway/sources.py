@@ -54,7 +54,15 @@ def load_policy(path: str | Path, today: datetime.date) -> policy.Policy:
 
     Raises:  InputError: with every fault of the files.
     """
-    return policy.load(path, today, CapturedFrames().read)
+    return load_whole(path, today).policy
+
+
+def load_whole(path: str | Path, today: datetime.date) -> policy.Loaded:
+    """As load_policy, and keep what the policy was made of.
+
+    Raises:  InputError: with every fault of the files.
+    """
+    return policy.load_whole(path, today, CapturedFrames().read)
 
 
 def _failing_cases(epoch: Epoch) -> Iterable[Problem]:

@@ -75,7 +75,8 @@ class Watch:
         config = epochs.sources
         named = config.path(config.policy)
         beside = named.parent / f"{named.stem}.cases.yaml"
-        files = {*self._core.table.epoch.policy.files, config.file, str(named), str(beside)}
+        files = {config.file, str(named), str(beside)}
+        files |= {str(file) for file in self._core.table.epoch.policy.files}
         if epochs.last.faults:
             files |= {str(Path(file).parent) for file in files}
         return files

@@ -151,6 +151,44 @@ class PolicyCommandTests(SynchronousTestCase):
         problems = json.loads(result.output)["problems"]
         self.assertEqual([(one["file"], one["line"]) for one in problems], [(path, 2), (path, 4)])
 
+    def test_odd(self) -> None:
+        """What is odd is told and is no fault, but with --strict the status is 1."""
+        path = self.file("p.yaml", "policy: p\nrules:\n- {id: a, when: {}, action: block}\n")
+        result = gateway("check", path)
+        self.assertEqual(result.exit_code, 0, result.output)
+        self.assertIn(f"{path}:1:1: warning: no default is stated", result.output)
+        strict = gateway("check", path, "--strict", "--json")
+        self.assertEqual(strict.exit_code, 1, strict.output)
+        kinds = {one["kind"]: one["weight"] for one in json.loads(strict.stdout)["warnings"]}
+        self.assertEqual(kinds, {"no-default": "warning", "no-owner": "note", "no-case": "warning"})
+        self.assertEqual(gateway("check", DEFAULT, "--strict").exit_code, 0)
+
+    def test_broken_everywhere(self) -> None:
+        """Faults of the text, of values and of an included list are told in one run, status 2."""
+        text = "policy: p\ninclude: [l.yaml]\nrules:\n- {id: a, when: {to: [x}\nmode: of\n"
+        path = self.file("p.yaml", text)
+        Path(path).with_name("l.yaml").write_text("jurisdictions: {x: {location: [UK]}}\n")
+        result = gateway("check", path, "--json")
+        self.assertEqual(result.exit_code, 2, result.output)
+        found = [
+            (Path(one["file"]).name, one["line"]) for one in json.loads(result.stdout)["problems"]
+        ]
+        self.assertEqual(found, [("l.yaml", 1), ("p.yaml", 4), ("p.yaml", 5)])
+
+    def test_folder(self) -> None:
+        """A folder's policies and jurisdiction lists are all checked."""
+        result = gateway("check", str(ROOT / "policies"), "--strict", *DAY)
+        self.assertEqual(result.exit_code, 0, result.output)
+        self.assertIn("european-union.yaml: a sound list of 2 jurisdictions", result.output)
+        late = gateway("check", str(ROOT / "policies" / "exit.yaml"), "--today", "2028-01-01")
+        self.assertIn("the review was due on 2027-11-23, 39 days ago", late.output)
+
+    def test_schema(self) -> None:
+        """The JSON Schema of policies is printed."""
+        result = gateway("check", "--schema", "policy")
+        self.assertEqual(result.exit_code, 0)
+        self.assertEqual(json.loads(result.output)["description"], "A policy file.")
+
     def test_configuration(self) -> None:
         """A configuration is checked with its policy: a wrap to an unknown exit is a fault."""
         policy = "policy: p\nrules:\n- {id: a, when: {}, action: {wrap: us-eats}}\n"

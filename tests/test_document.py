@@ -30,9 +30,8 @@ class Outer(Section):
         "NO is Norway, as YAML 1.2 says": ("a: NO", "NO"),
         "yes is text": ("a: yes", "yes"),
         "true is true": ("a: true", True),
-        "a leading nought is decimal": ("a: 017", 17),
+        "an octal number": ("a: 0o17", 15),
         "hexadecimal": ("a: 0x1F", 31),
-        "octal": ("a: 0o17", 15),
         "a date stays text": ("a: 2026-11-23", "2026-11-23"),
         "a time is no number of base sixty": ("a: 12:30", "12:30"),
         "nothing is null": ("a:", None),
@@ -119,9 +118,13 @@ class ParseTests(SynchronousTestCase):
         "text for a mapping": ("title: x\nentries: [red]", 2, "must be a mapping"),
         "a missing key, at its parent": ("title: x\nentries:\n- size: 2", 3, '"colour" is missing'),
         "a number for text": ("title: 12", 1, '"title" must be text; write it in quotes'),
-        "text for a number": ("title: x\nentries: [{colour: r, size: big}]", 2, '"size": input'),
-        "a list for a mapping": ("- 1", 1, "is not a mapping"),
-        "an empty file": ("", 1, "is not a mapping"),
+        "text for a number": (
+            "title: x\nentries: [{colour: r, size: big}]",
+            2,
+            '"size": "big" is no whole number',
+        ),
+        "a list for a mapping": ("- 1", 1, "is no mapping"),
+        "an empty file": ("", 1, "is empty; expected"),
     }
 )
 class ValidateTests(SynchronousTestCase):

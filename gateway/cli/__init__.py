@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import click
 
-from gateway.cli.asking import check, explain, locate, test
+from gateway.cli.asking import explain, locate, test
 from gateway.cli.attending import reload, status
+from gateway.cli.checking import check
 from gateway.cli.host import lock, unlock
 from gateway.cli.running import demo_, exit_, init, run, worker
 

@@ -1,4 +1,4 @@
-"""Commands that ask.  Owns: check, explain, test, locate.
+"""Commands that ask.  Owns: explain, test, locate.
 Knows: click.  Never: deciding; they ask an epoch as a running gateway does."""
 
 from __future__ import annotations
@@ -10,25 +10,20 @@ from typing import Any
 
 import click
 
-from gateway import config, geo, service, show
-from gateway.cli import host
+from gateway import geo, show
 from gateway.cli.common import (
     atlas_of,
     clear_errors,
     day_of,
     epoch_of,
     geo_option,
-    is_configuration,
     json_option,
-    now,
     payload_of,
     policy_files,
     print_json,
     stdout,
     today_option,
 )
-from gateway.document import read
-from gateway.errors import GatewayError, InputError, Problem
 from gateway.flow.account import account_of, evidence_account
 from gateway.flow.cases import facts_of
 from gateway.flow.epoch import Epoch
@@ -36,55 +31,7 @@ from gateway.model import Content, FlowKey, Protocol, Traffic, pack
 from gateway.policy import Given
 from gateway.review.flows import flows_of_capture, flows_of_file
 from gateway.review.results import PolicyResults, report_of
-from gateway.sources import load_epoch, load_policy
-
-
-@click.command()
-@click.argument("paths", nargs=-1)
-@click.option("--host", "for_host", is_flag=True, help="Say what this host lacks for router mode.")
-@json_option
-@clear_errors
-def check(paths: tuple[str, ...], for_host: bool, as_json: bool) -> None:
-    """Check policies and configurations: every fault at its line; or, with --host, this host."""
-    if for_host:
-        host.look(paths, as_json)
-    if not paths:
-        raise click.UsageError("name a policy or a configuration, or say --host")
-    faults: list[Problem] = []
-    remarks: list[str] = []
-    for path in paths:
-        try:
-            remarks += _check(path)
-        except GatewayError as error:
-            faults += getattr(error, "problems", ()) or [Problem(path, 0, 0, str(error))]
-    if as_json:
-        rows = [
-            {"file": one.file, "line": one.line, "column": one.column, "problem": one.sentence}
-            for one in faults
-        ]
-        print_json({"ok": not faults, "problems": rows, "remarks": remarks})
-    else:
-        for line in (*remarks, *faults):
-            click.echo(str(line), err=line in faults)
-    sys.exit(2 if faults else 0)
-
-
-def _check(path: str) -> list[str]:
-    document = read(path)
-    if is_configuration(document):
-        loaded = config.load(path)
-        problems = service.faults(loaded)
-        try:
-            epoch = load_epoch(loaded, 0, now().date())
-        except InputError as error:
-            raise InputError([*problems, *error.problems]) from error
-        if problems:
-            raise InputError(problems)
-        warnings = [*map(str, epoch.policy.warnings), *epoch.atlas.warnings]
-        return [*warnings, f"{path}: a sound configuration"]
-    one = load_policy(path, now().date())
-    counts = f"{len(one.rules)} rules, {len(one.cases)} cases"
-    return [*map(str, one.warnings), f'{path}: policy "{one.name}" is sound, {counts}']
+from gateway.sources import load_policy
 
 
 @click.command()

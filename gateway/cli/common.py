@@ -14,7 +14,7 @@ from typing import ParamSpec
 import click
 from rich.console import Console
 
-from gateway import config, geo, logs, starter
+from gateway import config, geo, logs, policy, starter
 from gateway.document import Document, read
 from gateway.errors import AddressError, DataError, GatewayError
 from gateway.flow.epoch import Epoch
@@ -114,14 +114,19 @@ def is_configuration(document: Document) -> bool:
 
 
 def policy_files(paths: tuple[str, ...]) -> list[Path]:
-    """Give the policy files of paths, looking into folders; files of cases are not policies."""
+    """Give the policy files of paths, looking into folders; files of cases, configurations and
+    jurisdiction lists are not policies."""
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
             inside = [one for one in sorted(path.rglob("*.yaml")) if ".cases" not in one.suffixes]
-            files += [one for one in inside if not is_configuration(read(one))]
+            files += [one for one in inside if _is_policy(read(one))]
         else:
             files.append(path)
     if not files:
         raise DataError(", ".join(paths), "holds no policy", "files that end with .yaml")
     return files
+
+
+def _is_policy(document: Document) -> bool:
+    return not is_configuration(document) and not policy.is_list(document)

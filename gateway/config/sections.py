@@ -14,7 +14,7 @@ from gateway.errors import AddressError
 from gateway.kernel.router import interface
 from gateway.model import Axis, Endpoint, Transport
 from gateway.policy.networks import AddressRange, address_range
-from gateway.policy.sections import Country, Name
+from gateway.policy.values import Country, Name
 
 
 def _endpoint(text: str) -> str:

@@ -93,7 +93,7 @@ def _policy(core: Core) -> Status:
         "epoch": core.table.epoch.number,
         "since": _time(core.since),
         "rules": len(policy.rules),
-        "files": list(policy.files),
+        "files": [str(file) for file in policy.files],
         "stands_in": core.epochs.is_standing_in,
         "warnings": [str(one) for one in policy.warnings],
     }

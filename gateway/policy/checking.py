@@ -14,26 +14,45 @@ from gateway.errors import AddressError, DataError, Problem
 from gateway.model import FlowKey
 from gateway.policy.networks import address_range
 from gateway.policy.reading import Frames, no_frames, stored_payload
+from gateway.policy.sources import LIBRARY, Sources
 
 
-def faults(
-    document: Document, beside: Document | None = None, frames: Frames = no_frames
-) -> Iterator[Problem]:
-    """Find the faults of a policy document, and of a document of more cases."""
+def faults(sources: Sources, frames: Frames = no_frames) -> Iterator[Problem]:
+    """Find the faults of a policy's documents."""
+    yield from sources.problems
+    document = sources.document
     root = _mapping(document.value)
     rules = [_mapping(rule) for rule in _list(root.get("rules"))]
     yield from _ids(document, rules)
-    jurisdictions = [str(name) for name in _mapping(root.get("jurisdictions"))]
-    groups = [str(name) for name in _mapping(root.get("clients"))]
+    for key in ("jurisdictions", "clients"):
+        yield from _defined_twice(sources, key)
     for at, rule in enumerate(rules):
-        walk = _Walk(document, jurisdictions, groups, _blocks(rule.get("action")))
+        walk = _Walk(sources, _blocks(rule.get("action")))
         yield from walk.conditions(("rules", at, "when"), rule.get("when"), True)
         if rule.get("mode") == "shadow" and "shadow" in rule:
             yield document.problem(("rules", at, "shadow"), "give either mode or shadow")
     ids = [*(str(rule.get("id")) for rule in rules), "default"]
-    for one in (document, beside):
+    for one in (document, sources.beside):
         if one is not None:
-            yield from _cases(one, ids, frames)
+            yield from _cases(one, ids, document.lost, frames)
+
+
+def _names(sources: Sources, key: str) -> list[str]:
+    """Give what all documents define under a key."""
+    return [
+        str(name) for one in sources.documents for name in _mapping(_mapping(one.value).get(key))
+    ]
+
+
+def _defined_twice(sources: Sources, key: str) -> Iterator[Problem]:
+    """Find a name that two files define: one could silently stand for the other."""
+    seen: dict[str, Problem] = {}
+    for document in reversed(sources.documents):
+        for name in _mapping(_mapping(document.value).get(key)):
+            here = document.problem((key, name), f'"{name}" stands twice')
+            if (there := seen.setdefault(name, here)) is not here:
+                says = f'"{name}" is defined in {there.file}:{there.line} already'
+                yield document.problem((key, name), f"{says}; give one of them another name")
 
 
 def _mapping(value: object) -> Mapping[str, object]:
@@ -63,13 +82,12 @@ def _ids(document: Document, rules: list[Mapping[str, object]]) -> Iterator[Prob
 class _Walk:
     """Goes through the conditions of one rule."""
 
-    def __init__(
-        self, document: Document, jurisdictions: list[str], groups: list[str], blocks: bool
-    ) -> None:
-        self.document = document
-        self.jurisdictions = jurisdictions
-        self.groups = groups
+    def __init__(self, sources: Sources, blocks: bool) -> None:
+        self.document = sources.document
+        self.jurisdictions = _names(sources, "jurisdictions")
+        self.groups = _names(sources, "clients")
         self.blocks = blocks
+        self.may_define = sources.may_define
 
     def conditions(self, steps: Steps, value: object, positive: bool) -> Iterator[Problem]:
         """Find the faults of conditions; `positive`: they are not inside a `not`."""
@@ -85,13 +103,19 @@ class _Walk:
 
     def _references(self, steps: Steps, value: object) -> Iterator[Problem]:
         for name in _values(value)[0]:
-            if isinstance(name, str) and name not in self.jurisdictions:
+            if not isinstance(name, str) or name in self.jurisdictions:
+                continue
+            if not self.may_define(name):
                 hint = suggestion(name, self.jurisdictions)
+                if (LIBRARY / f"{name}.yaml").is_file():
+                    hint = f"; it comes with the gateway: include: [{name}]"
                 yield self.document.problem(steps, f'jurisdiction "{name}" is not defined{hint}')
 
     def _clients(self, steps: Steps, value: object) -> Iterator[Problem]:
         for name in _values(value)[0]:
-            if isinstance(name, str) and name not in self.groups and not _is_network(name):
+            if not isinstance(name, str) or name in self.groups or _is_network(name):
+                continue
+            if not self.may_define(name):
                 says = f'"{name}" is neither a network nor a group under clients'
                 yield self.document.problem(steps, says + suggestion(name, self.groups))
 
@@ -120,12 +144,12 @@ def _is_network(text: str) -> bool:
     return True
 
 
-def _cases(document: Document, ids: list[str], frames: Frames) -> Iterator[Problem]:
+def _cases(document: Document, ids: list[str], lost: str, frames: Frames) -> Iterator[Problem]:
     for at, value in enumerate(_list(_mapping(document.value).get("cases"))):
         case = _mapping(value)
         steps: Steps = ("cases", at)
         expected = _mapping(case.get("expect")).get("rule")
-        if isinstance(expected, str) and expected not in ids:
+        if isinstance(expected, str) and expected not in ids and expected not in lost:
             says = f'rule "{expected}" is not in the policy{suggestion(expected, ids)}'
             yield document.problem((*steps, "expect", "rule"), says)
         flow = case.get("flow")

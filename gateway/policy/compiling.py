@@ -4,45 +4,61 @@ Knows: the language's sections.  Never: faults of the file; loading found them b
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from gateway.document import Document
-from gateway.model import Action, Axis, IdentifierKind, Mode, Verdict
+from gateway.model import Action, IdentifierKind, Mode, Verdict
 from gateway.policy import conditions, connectives
 from gateway.policy.conditions import Condition
 from gateway.policy.jurisdiction import Jurisdiction
 from gateway.policy.names import NameSet
+from gateway.policy.network_list import NetworkList
 from gateway.policy.networks import AddressSet
 from gateway.policy.rule import Rule
 from gateway.policy.sections import (
-    ANY,
     ChoiceOf,
-    JurisdictionSection,
     PolicySection,
     RuleSection,
+    Shadow,
     When,
 )
+from gateway.policy.sets import JurisdictionSection
+from gateway.policy.values import ANY, NetworkFile
 
 Value = TypeVar("Value")
 
 
-def jurisdiction(name: str, section: JurisdictionSection) -> Jurisdiction:
+Resolve = Callable[[str], NetworkList]
+"""Gives the file of networks of a name."""
+
+
+def jurisdiction(name: str, section: JurisdictionSection, resolve: Resolve) -> Jurisdiction:
     """Compile a named set."""
-    asked = {
-        Axis.LOCATION: section.location,
-        Axis.REGISTRATION: section.registration,
-        Axis.OPERATOR: section.operator,
-    }
     return Jurisdiction(
         name=name,
-        countries={axis: frozenset(codes) for axis, codes in asked.items() if codes},
+        countries={axis: frozenset(codes) for axis, codes in section.asked.items()},
         asns=frozenset(section.asns),
-        networks=AddressSet(section.networks),
+        networks=addresses(section.networks, resolve),
         names=NameSet(section.names),
-        exceptions=AddressSet(section.except_.networks),
+        exceptions=addresses(section.except_.networks, resolve),
         must_agree=section.agreement == "all",
     )
+
+
+def addresses(entries: Iterable[str | NetworkFile], resolve: Resolve) -> AddressSet:
+    """Compile networks and files of them."""
+    texts = [one for one in entries if isinstance(one, str)]
+    files = [one.file for one in entries if isinstance(one, NetworkFile)]
+    return AddressSet(texts, {name: resolve(name).ranges for name in files})
+
+
+def clients_of(groups: Mapping[str, AddressSet], values: Iterable[str]) -> AddressSet:
+    """Compile networks and names of groups of clients."""
+    texts, named = [], []
+    for value in values:
+        named.append(groups[value]) if value in groups else texts.append(value)
+    return AddressSet(texts).union(*named)
 
 
 class Compiler:
@@ -52,18 +68,20 @@ class Compiler:
         self,
         document: Document,
         section: PolicySection,
+        groups: Mapping[str, AddressSet],
         today: datetime.date,
     ) -> None:
         self.document = document
         self.section = section
+        """With the jurisdictions of what it includes."""
+        self.groups = groups
+        """Of clients."""
         self.today = today
 
     def rule(self, at: int) -> Rule:
         """Compile the rule of an index."""
         section = self.section.rules[at]
-        percent = 100.0 if section.mode is Mode.SHADOW else 0.0
-        if section.shadow is not None:
-            percent = section.shadow.percent
+        shadow = section.shadow or Shadow(percent=100.0 * (section.mode is Mode.SHADOW))
         return Rule(
             condition=self.condition(section.when),
             verdict=Verdict(
@@ -72,20 +90,21 @@ class Compiler:
                 section.reason or section.id,
                 section.action.target,
             ),
-            asks_names=any(one.name is not None for one, _ in _all_within(section.when)),
+            asks_names=any(one.name is not None for one, _ in all_within(section.when)),
             asks_asns=frozenset(
                 asn
-                for one, _ in _all_within(section.when)
+                for one, _ in all_within(section.when)
                 if one.asn is not None
                 for asn in one.asn.values
             ),
             speaks_of=NameSet(self._names_of(section)),
             bars=frozenset(self._barred_by(section)),
-            shadow_percent=percent,
+            shadow_percent=shadow.percent_on(self.today),
             owner=section.owner or self.section.owner,
             expires=section.expires,
             expired=section.expires is not None and section.expires < self.today,
             place=self.document.problem(("rules", at), section.id),
+            shadow_on=shadow.percent_on,
         )
 
     def condition(self, when: When) -> Condition:
@@ -100,7 +119,7 @@ class Compiler:
         yield from _of(when.protocol, lambda values: conditions.ProtocolIs(frozenset(values)))
         yield from _of(when.plaintext, lambda values: conditions.PlaintextHas(_kinds(values)))
         yield from _of(when.to, conditions.To)
-        yield from _of(when.from_, lambda values: conditions.From(self._clients(values)))
+        yield from _of(when.from_, lambda values: conditions.From(clients_of(self.groups, values)))
         yield from _of(when.port, conditions.PortIn)
         yield from _of(when.asn, lambda values: conditions.AsnIs(frozenset(values)))
         yield from _of(when.name, lambda values: conditions.NameIn(NameSet(values)))
@@ -114,7 +133,7 @@ class Compiler:
     def _barred_by(self, section: RuleSection) -> Iterator[str]:
         """Give the jurisdictions that a block rule asks for."""
         if section.action.action is Action.BLOCK:
-            for when, positive in _all_within(section.when):
+            for when, positive in all_within(section.when):
                 if when.to is not None and positive is not when.to.negated:
                     yield from when.to.values
 
@@ -123,25 +142,19 @@ class Compiler:
         for name in self._barred_by(section):
             yield from self.section.jurisdictions[name].names
         if section.action.action is Action.BLOCK:
-            for when, positive in _all_within(section.when):
+            for when, positive in all_within(section.when):
                 if when.name is not None and positive is not when.name.negated:
                     yield from when.name.values
 
-    def _clients(self, values: Sequence[str]) -> AddressSet:
-        networks: list[str] = []
-        for value in values:
-            networks += self.section.clients.get(value, (value,))
-        return AddressSet(networks)
 
-
-def _all_within(when: When, positive: bool = True) -> Iterator[tuple[When, bool]]:
+def all_within(when: When, positive: bool = True) -> Iterator[tuple[When, bool]]:
     """Give a section of conditions and every section inside it, and whether they are asked for
     rather than ruled out."""
     yield when, positive
     for one in (*(when.any or ()), *(when.all or ())):
-        yield from _all_within(one, positive)
+        yield from all_within(one, positive)
     if when.not_ is not None:
-        yield from _all_within(when.not_, not positive)
+        yield from all_within(when.not_, not positive)
 
 
 def _of(

@@ -11,6 +11,8 @@ from gateway.policy.names import NameSet
 from gateway.policy.networks import AddressSet
 from gateway.policy.truth import ANY_TRUTH, Truth, Truths
 
+_NONE: frozenset[str] = frozenset()
+
 
 @dataclass(frozen=True, slots=True)
 class Jurisdiction:
@@ -59,6 +61,20 @@ class Jurisdiction:
             disagree = self.must_agree and (incomplete or not all(words))
             return None if disagree else True
         return None if incomplete else False
+
+    def contains(self, other: Jurisdiction) -> bool:
+        """Say whether it is proven, whatever the evidence, that what is a member of another set is
+        one of this, and what is none of this is none of the other."""
+        return (
+            not self.must_agree
+            and all(
+                codes <= self.countries.get(axis, _NONE) for axis, codes in other.countries.items()
+            )
+            and other.asns <= self.asns
+            and self.networks.covers(other.networks)
+            and other.exceptions.covers(self.exceptions)
+            and other.names.is_within(self.names)
+        )
 
     def could_hold(self, place: Place, may_have_more: bool) -> Truths:
         """Give every truth that the evidence may come to, undetermined aside.

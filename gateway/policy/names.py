@@ -38,6 +38,10 @@ class NameSet:
                 return name
         return None
 
+    def is_within(self, other: NameSet) -> bool:
+        """Say whether each of its names and patterns stands in another set."""
+        return self._exact <= other._exact and set(self._suffixes) <= set(other._suffixes)
+
     def __bool__(self) -> bool:
         return bool(self._text)
 

@@ -3,9 +3,9 @@ Knows: pydantic.  Never: carrying them out."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
 from gateway.document import Section, suggestion
 from gateway.model import Action
@@ -66,5 +66,24 @@ def _expected(value: object) -> object:
     return read
 
 
-Act = Annotated[Outcome, BeforeValidator(_outcome)]
-ExpectedAct = Annotated[Outcome, BeforeValidator(_expected)]
+_TARGET = {
+    "type": "string",
+    "minLength": 1,
+    "description": "A relay's or an exit's name; of wrap also nearest.",
+}
+
+
+def _schema(*alone: str) -> WithJsonSchema:
+    """Describe an action as it is written; `alone`: the actions that need no target."""
+    targeted = {"block": {"enum": list(BLOCKS)}, "reroute": _TARGET, "wrap": _TARGET}
+    forms: list[dict[str, Any]] = [{"enum": list(alone)}]
+    for action, target in targeted.items():
+        form = {"type": "object", "properties": {action: target}, "required": [action]}
+        forms.append({**form, "additionalProperties": False})
+    return WithJsonSchema({"anyOf": forms})
+
+
+Act = Annotated[Outcome, BeforeValidator(_outcome), _schema("allow", "block")]
+ExpectedAct = Annotated[
+    Outcome, BeforeValidator(_expected), _schema(*(str(action) for action in Action))
+]

@@ -4,8 +4,9 @@ Knows: three-valued conditions.  Never: files, addresses' evidence, payloads."""
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from gateway.errors import Problem
 from gateway.model import Action, Endpoint, Facts, Jurisdictions, Mode, Place, Verdict
@@ -39,7 +40,7 @@ class Policy:
 
     name: str
     revision: str
-    """A short hash of the file's text."""
+    """A short hash of what the file says, and what it includes."""
     rules: tuple[Rule, ...]
     default: Verdict
     default_place: Problem
@@ -47,8 +48,13 @@ class Policy:
     jurisdictions: Mapping[str, Jurisdiction]
     cases: tuple[Case, ...]
     warnings: tuple[Problem, ...]
-    files: tuple[str, ...] = ()
-    """The paths of all files that it was read from."""
+    files: tuple[Path, ...] = ()
+    """Every file that it was read from: itself, cases, what it includes, lists of networks,
+    payloads.  A change of any makes another policy."""
+    warnings_on: Callable[[datetime.date], tuple[Problem, ...]] | None = field(
+        default=None, compare=False
+    )
+    """The warnings on another day; None: the same every day."""
     _by_place: dict[Place, dict[str, Truth]] = field(default_factory=dict, compare=False)
     _listing: tuple[Jurisdiction, ...] = field(init=False, compare=False)
     """The jurisdictions that look at an address, not only at its place."""
@@ -66,12 +72,11 @@ class Policy:
         )
 
     def on(self, today: datetime.date) -> Policy:
-        """Give the same policy on another day: exceptions that have expired match no longer."""
-        rules = tuple(
-            replace(rule, expired=rule.expires is not None and rule.expires < today)
-            for rule in self.rules
-        )
-        return replace(self, rules=rules, _by_place={})
+        """Give the same policy on another day: exceptions that have expired match no longer, and a
+        staged roll-out goes on."""
+        rules = tuple(rule.on(today) for rule in self.rules)
+        warnings = self.warnings if self.warnings_on is None else self.warnings_on(today)
+        return replace(self, rules=rules, warnings=warnings, _by_place={})
 
     def targets(self) -> Iterable[tuple[Verdict, Problem]]:
         """Give the verdict and the place of each reroute and wrap, the default too."""

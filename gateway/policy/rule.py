@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 from gateway.errors import Problem
 from gateway.model import Action, Endpoint, Verdict, unpack
@@ -39,6 +39,16 @@ class Rule:
     expired: bool
     place: Problem
     """Where the rule stands in its file, for whoever has something to say about it."""
+    shadow_on: Callable[[datetime.date], float] | None = field(default=None, compare=False)
+    """The share in shadow on another day; None: the same every day."""
+
+    def on(self, today: datetime.date) -> Rule:
+        """Give the same rule on another day."""
+        return replace(
+            self,
+            expired=self.expires is not None and self.expires < today,
+            shadow_percent=self.shadow_on(today) if self.shadow_on else self.shadow_percent,
+        )
 
     @property
     def id(self) -> str:

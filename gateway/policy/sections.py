@@ -4,74 +4,27 @@ Knows: pydantic.  Never: what a policy decides; that is compiled from these in l
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Generic, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
-from gateway.document import Section, suggestion
-from gateway.errors import AddressError
+from gateway.document import Section
 from gateway.model import Action, IdentifierKind, Mode, Protocol, Traffic, Transport
-from gateway.policy.countries import COMMON_ERRORS, COUNTRIES
-from gateway.policy.names import NameSet
-from gateway.policy.networks import address_range
 from gateway.policy.outcomes import Act, ExpectedAct, Outcome, told
+from gateway.policy.sets import JurisdictionSection
+from gateway.policy.values import (
+    Asn,
+    Country,
+    Name,
+    NamePattern,
+    Networks,
+    PlaintextKind,
+    PortRange,
+)
 
 Value = TypeVar("Value")
-
-ANY = "any"
-_KINDS = (ANY, *(str(kind) for kind in IdentifierKind))
-
-
-def _country(text: str) -> str:
-    if text in COUNTRIES:
-        return text
-    upper = text.upper()
-    meant = upper if upper in COUNTRIES else COMMON_ERRORS.get(upper)
-    hint = f'; did you mean "{meant}"?' if meant else ""
-    raise ValueError(f'"{text}" is no ISO 3166-1 alpha-2 country code{hint}')
-
-
-def _network(text: str) -> str:
-    try:
-        address_range(text)
-    except AddressError as error:
-        raise ValueError(str(error)) from error
-    return text
-
-
-def _name_pattern(text: str) -> str:
-    try:
-        NameSet([text])
-    except AddressError as error:
-        raise ValueError(str(error)) from error
-    return text
-
-
-def _identifier_kind(text: str) -> str:
-    if text not in _KINDS:
-        raise ValueError(f'"{text}" is no kind of identifier{suggestion(text, _KINDS)}')
-    return text
-
-
-def _ports(given: object) -> object:
-    """Read 8000 or "4000-4030" as (first, last)."""
-    first, dash, last = str(given).partition("-")
-    try:
-        ports = (int(first), int(last if dash else first))
-    except ValueError:
-        ports = (-1, -1)
-    if isinstance(given, bool) or not 0 <= ports[0] <= ports[1] <= 65535:
-        raise ValueError(f'"{given}" is no port or range of ports such as 8000 or "4000-4030"')
-    return ports
-
-
-Country = Annotated[str, AfterValidator(_country)]
-Network = Annotated[str, AfterValidator(_network)]
-NamePattern = Annotated[str, AfterValidator(_name_pattern)]
-PlaintextKind = Annotated[str, AfterValidator(_identifier_kind)]
-PortRange = Annotated[tuple[int, int], BeforeValidator(_ports)]
-Asn = Annotated[int, Field(ge=0, le=4294967295, strict=True)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 
 
 def _as_list(value: object) -> object:
@@ -95,6 +48,24 @@ class ChoiceOf(Section, Generic[Value]):
                 raise ValueError("expected a value, a list of values, or {not: …}")
             return {"values": _as_list(given["not"]), "negated": True}
         return {"values": _as_list(given)}
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Describe what is written, not what it is read as."""
+        read = handler.resolve_ref_schema(handler(core_schema))
+        one = read["properties"]["values"]["items"]
+        choice = {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
+        negated = {
+            "type": "object",
+            "properties": {"not": choice},
+            "required": ["not"],
+            "additionalProperties": False,
+        }
+        read.clear()
+        read |= {"anyOf": [*choice["anyOf"], negated]}
+        return read
 
 
 class When(Section):
@@ -127,19 +98,49 @@ class When(Section):
 
 
 class Shadow(Section):
-    """Staged roll-out of one rule."""
+    """Staged roll-out of one rule.  Days are UTC."""
 
-    percent: Annotated[float, Field(ge=0, le=100)]
-    """For this share of the clients the rule only watches; for the others it is enforced."""
+    percent: Annotated[float, Field(ge=0, le=100)] = 100.0
+    """For this share of the clients the rule only watches; for the others it is enforced.
+    Omitted: all of them."""
+    from_: datetime.date | None = Field(default=None, alias="from")
+    """From this day on the share falls, by the same step each midnight, so that on the day `until`
+    the rule is enforced for everybody; a client for which it once was stays so.  Omitted: the share
+    stays the same until that day."""
+    until: datetime.date | None = None
+    """The first day on which the rule is enforced for everybody.  Omitted: no such day."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Shadow:
+        if self.from_ is not None:
+            if self.until is None:
+                raise ValueError("from needs until: the day on which the roll-out is complete")
+            if self.until <= self.from_:
+                raise ValueError(f"until ({self.until}) must be after from ({self.from_})")
+        elif self.until is None and "percent" not in self.model_fields_set:
+            raise ValueError("needs percent, until, or from with until; or say mode: shadow")
+        return self
+
+    def percent_on(self, today: datetime.date) -> float:
+        """Give the share of the clients for which the rule only watches on a day."""
+        if self.until is None:
+            return self.percent
+        if today >= self.until:
+            return 0.0
+        if self.from_ is None or today <= self.from_:
+            return self.percent
+        return self.percent * ((self.until - today) / (self.until - self.from_))
 
 
 class RuleSection(Section):
     """One rule; the first that matches decides."""
 
     id: Name
+    """The rule's name, once in the file."""
     when: When
     """{} matches everything."""
     action: Act
+    """What happens to a flow for which the rule matches."""
     reason: str = ""
     """Why, for the log and for the refused client's operator.  Omitted: the id stands for it."""
     owner: str = ""
@@ -151,43 +152,6 @@ class RuleSection(Section):
     """shadow: the rule is only written down when it matches, and the next rules decide."""
     shadow: Shadow | None = None
     """Shadow for a share of the clients.  Omitted: `mode` holds for all."""
-
-
-class Except(Section):
-    """What a jurisdiction leaves out."""
-
-    networks: tuple[Network, ...] = ()
-
-
-class JurisdictionSection(Section):
-    """A named set of addresses."""
-
-    location: tuple[Country, ...] = ()
-    """Countries where the machine stands.  Omitted: location is not asked."""
-    registration: tuple[Country, ...] = ()
-    """Countries of the registry record.  Omitted: registration is not asked."""
-    operator: tuple[Country, ...] = ()
-    """Countries of the network's operator.  Omitted: the operator's country is not asked."""
-    asns: tuple[Asn, ...] = ()
-    networks: tuple[Network, ...] = ()
-    names: tuple[NamePattern, ...] = ()
-    """Extra evidence for blocking, never for allowing."""
-    except_: Except = Field(default=Except(), alias="except")
-    """Networks that are not members, whatever the evidence."""
-    agreement: Literal["any", "all"] = "any"
-    """any: one source on one asked axis is enough.  all: every source on every asked axis must say
-    so, and sources that disagree leave it undetermined."""
-    owner: str = ""
-    reason: str = ""
-
-    @model_validator(mode="after")
-    def _has_members(self) -> JurisdictionSection:
-        if not (self.location or self.registration or self.operator):
-            if not (self.asns or self.networks or self.names):
-                raise ValueError("has no location, registration, operator, asns, networks or names")
-            if self.agreement == "all":
-                raise ValueError("agreement: all needs a location, registration or operator")
-        return self
 
 
 class PayloadSection(Section):
@@ -296,26 +260,37 @@ class CaseSection(FlowSection):
 
     note: str = ""
     expect: ExpectSection
+    """What the policy has to say of it."""
 
 
 class PolicySection(Section):
     """A policy file."""
 
     policy: Name
+    """The policy's name."""
     default: Act = Outcome(action=Action.BLOCK)
     """What happens where no rule matches.  Omitted: block."""
     mode: Mode = Mode.ENFORCE
     """shadow: nothing is enforced, everything is allowed, and what would be is written down."""
     owner: str = ""
+    """Who answers for it, and for its rules.  Omitted: nobody said."""
     reason: str = ""
+    """Why it is.  Omitted: nobody said."""
+    include: tuple[str, ...] = ()
+    """Jurisdiction lists whose jurisdictions and clients are taken in: a path, from this file, or
+    the name of one that comes with the gateway.  Omitted: none."""
     jurisdictions: dict[Name, JurisdictionSection] = Field(default_factory=dict)
-    clients: dict[Name, tuple[Network, ...]] = Field(default_factory=dict)
+    """Named sets of addresses, for `to`.  Omitted: none of its own."""
+    clients: dict[Name, Networks] = Field(default_factory=dict)
     """Named groups of client networks, for `from`."""
     rules: tuple[RuleSection, ...] = ()
+    """Read in order; the first that matches decides.  Omitted: everything meets the default."""
     cases: tuple[CaseSection, ...] = ()
+    """Regression tests of the rules; also in NAME.cases.yaml beside the file.  Omitted: none."""
 
 
 class CasesSection(Section):
     """A file of cases beside a policy: NAME.cases.yaml for NAME.yaml."""
 
     cases: tuple[CaseSection, ...]
+    """Regression tests of the rules."""

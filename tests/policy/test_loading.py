@@ -81,12 +81,12 @@ def rule(text: str) -> str:
         "a backward port range": (
             rule('{id: a, when: {port: "9-8"}, action: block}'),
             5,
-            "no port or range",
+            'did you mean "8-9"?',
         ),
         "an autonomous system in text": (
             rule("{id: a, when: {asn: AS4134}, action: block}"),
             5,
-            '"asn": input should be a valid integer',
+            '"AS4134" is no whole number; did you mean 4134?',
         ),
         "an allow that asks for a name": (
             rule("{id: a, when: {name: '*.example.us'}, action: allow}"),
@@ -122,7 +122,7 @@ def rule(text: str) -> str:
         "an empty jurisdiction": (
             "policy: p\njurisdictions: {c: {owner: me}}",
             2,
-            "has no location",
+            "has no countries",
         ),
         "a name with a star inside": (
             "policy: p\njurisdictions: {c: {names: ['a*.cn']}}",

@@ -46,9 +46,9 @@ NETWORKS = st.one_of(
     fault={
         "host bits": ("192.0.2.1/24", 'did you mean "192.0.2.0/24"?'),
         "a prefix too long": ("192.0.2.0/33", "must be 0..32"),
-        "a backward range": ("192.0.2.9-192.0.2.7", "the lower first"),
+        "a backward range": ("192.0.2.9-192.0.2.7", "the lower end first"),
         "a range across families": ("192.0.2.9-2001:db8::1", "both ends of one family"),
-        "an old spelling": ("127.1", "an IPv4 or IPv6 address"),
+        "an old spelling": ("127.1", "an address or a range"),
         "a mask": ("10.0.0.0/255.0.0.0", "prefix length"),
         "nothing": ("", "address"),
     },
