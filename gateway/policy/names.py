@@ -38,6 +38,10 @@ class NameSet:
                 return name
         return None
 
+    def examples(self) -> tuple[str, ...]:
+        """Give a name that each pattern matches."""
+        return (*sorted(self._exact), *(f"a{suffix}" for suffix in self._suffixes))
+
     def __bool__(self) -> bool:
         return bool(self._text)
 
