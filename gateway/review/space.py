@@ -28,6 +28,7 @@ from gateway.review.rules import written_otherwise
 from gateway.review.sides import Outcome, Run, Side, atlas_of, cells_of
 
 _MAPPED = (0xFFFF << 32, (0x1_0000 << 32) - 1)
+_UNSPECIFIED, _LOOPBACK = 0, 1
 _FAMILIES = (4, 16)
 
 
@@ -82,11 +83,12 @@ def _plain_parts(octets: int, epochs: Iterable[Epoch]) -> Iterator[tuple[int, in
         for epoch in epochs
         for form in atlas_of(epoch).forms()
     ]
-    reached = 0
+    yield _UNSPECIFIED, _LOOPBACK  # of the IPv4-compatible addresses, these spell nothing
+    reached = _LOOPBACK + 1
     for first, last in extent((), [*spelled, _MAPPED]).v6:
         if reached < first:
             yield reached, first - 1
-        reached = last + 1
+        reached = max(reached, last + 1)
     if reached < 1 << 128:
         yield reached, (1 << 128) - 1
 
