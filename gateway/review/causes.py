@@ -4,7 +4,7 @@ Knows: that a policy can be judged with another's jurisdictions.  Never: ranges,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from enum import StrEnum
 from typing import NamedTuple
@@ -53,28 +53,12 @@ class Causes:
     def __init__(self, old: Side, new: Side, profiles: Profiles) -> None:
         self._sides = (old, new)
         self._profiles = profiles
-        self._policies = {
-            (rules, definitions): _hybrid(
-                self._sides[rules].policy, self._sides[definitions].policy
-            )
-            for rules in (0, 1)
-            for definitions in (0, 1)
-        }
+        self._policies = crossed(old.policy, new.policy)
         self._known: dict[tuple[object, ...], Outcome] = {}
 
     def of(self, unit: Unit, profile: int) -> tuple[Cause, ...]:
-        """Give what changes a profile's verdict at some addresses, where it changes.
-
-        1. What alone, taken over into what was, gives another verdict.
-        2. If nothing does: what alone, taken back from what is, gives another verdict.
-        3. If nothing does, it takes all of them.
-        """
-        was, is_ = self._judge(_ALL_OLD, unit, profile), self._judge(_ALL_NEW, unit, profile)
-        steps = list(zip(_ORDER, range(3), strict=True))
-        found = [
-            one for one, at in steps if self._judge(_with(_ALL_OLD, at, 1), unit, profile) != was
-        ] or [one for one, at in steps if self._judge(_with(_ALL_NEW, at, 0), unit, profile) != is_]
-        return tuple(found or _ORDER)
+        """Give what changes a profile's verdict at some addresses, where it changes."""
+        return tried(lambda setting: self._judge(setting, unit, profile))
 
     def _judge(self, setting: Setting, unit: Unit, profile: int) -> Outcome:
         place = unit.places[setting.data]
@@ -89,6 +73,30 @@ class Causes:
             made = outcome(policy, self._profiles.all[profile], unit.address, place)
             found = self._known[key] = made
         return found
+
+
+def tried(judge: Callable[[Setting], object]) -> tuple[Cause, ...]:
+    """Find the causes of a change by trying settings.
+
+    1. What alone, taken over into what was, gives another verdict.
+    2. If nothing does: what alone, taken back from what is, gives another verdict.
+    3. If nothing does, it takes all of them.
+    """
+    was, is_ = judge(_ALL_OLD), judge(_ALL_NEW)
+    found = [one for at, one in enumerate(_ORDER) if judge(_with(_ALL_OLD, at, 1)) != was] or [
+        one for at, one in enumerate(_ORDER) if judge(_with(_ALL_NEW, at, 0)) != is_
+    ]
+    return tuple(found or _ORDER)
+
+
+def crossed(old: Policy, new: Policy) -> Mapping[tuple[int, int], Policy]:
+    """Give the policies of each one's rules with each one's jurisdictions, by Setting's words."""
+    both = (old, new)
+    return {
+        (rules, definitions): _hybrid(both[rules], both[definitions])
+        for rules in (0, 1)
+        for definitions in (0, 1)
+    }
 
 
 def _with(setting: Setting, at: int, which: int) -> Setting:
@@ -106,7 +114,12 @@ def _hybrid(rules: Policy, definitions: Policy) -> Policy:
 
 def said_otherwise(old: Cells, old_number: int, new: Cells, new_number: int) -> Iterator[str]:
     """Say which source's word changed, on which axis: "location by dbip-lite: CN → US"."""
-    was, is_ = _by_source(old.said(old_number)), _by_source(new.said(new_number))
+    yield from otherwise(old.said(old_number), new.said(new_number))
+
+
+def otherwise(old: Iterable[Said], new: Iterable[Said]) -> Iterator[str]:
+    """Say what two sets of words differ in, by source and axis."""
+    was, is_ = _by_source(old), _by_source(new)
     for source, axis in dict.fromkeys((*was, *is_)):
         before, after = was.get((source, axis), ()), is_.get((source, axis), ())
         if before != after:
@@ -114,7 +127,7 @@ def said_otherwise(old: Cells, old_number: int, new: Cells, new_number: int) -> 
             yield f"{about}: {_words(before)} → {_words(after)}"
 
 
-def _by_source(said: tuple[Said, ...]) -> dict[tuple[str, Axis | None], tuple[str, ...]]:
+def _by_source(said: Iterable[Said]) -> dict[tuple[str, Axis | None], tuple[str, ...]]:
     found: dict[tuple[str, Axis | None], tuple[str, ...]] = {}
     for one in said:
         key = one.source, one.axis

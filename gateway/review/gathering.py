@@ -160,8 +160,8 @@ class Gathering:
     ) -> tuple[Cause, ...]:
         """Give the causes for any of some profiles, in order."""
         (before, after), (old, new) = self._sides, unit.places
-        crossed = before.kind(new, unit.listings[0]), after.kind(old, unit.listings[1])
-        key = (context.kinds, crossed, profiles)
+        across = before.kind(new, unit.listings[0]), after.kind(old, unit.listings[1])
+        key = (context.kinds, across, profiles)
         found = self._known.get(key)
         if found is None:
             each = {cause for profile in profiles for cause in self._causes.of(unit, profile)}

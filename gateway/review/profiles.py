@@ -88,6 +88,11 @@ class Profiles:
         self.all = tuple(by_key.values())
         self._at = {key: at for at, key in enumerate(by_key)}
 
+    @property
+    def clients(self) -> tuple[bytes, ...]:
+        """A client of each kind that the rules tell apart."""
+        return self._clients
+
     def find(self, facts: Facts) -> int | None:
         """Give the index of the profile that no rule can tell from a flow, destinations aside.
 

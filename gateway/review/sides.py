@@ -11,7 +11,7 @@ from typing import NamedTuple
 from gateway.flow.epoch import Epoch
 from gateway.geo import Atlas
 from gateway.geo.cells import Cells
-from gateway.model import Action, Place
+from gateway.model import Action, Place, Verdict
 from gateway.policy import Closing, Listing, Policy
 from gateway.policy.truth import Truth
 from gateway.review.profiles import Profile, Profiles
@@ -158,7 +158,11 @@ class _KindOf(dict[int, int]):
 
 def outcome(policy: Policy, profile: Profile, address: bytes, place: Place) -> Outcome:
     """Judge a profile's flow to an address of a place, others aside, as the gateway does."""
-    verdict = policy.judge(profile.facts(address, place))
+    return outcome_of(policy.judge(profile.facts(address, place)))
+
+
+def outcome_of(verdict: Verdict) -> Outcome:
+    """Give what a verdict leads to."""
     return Outcome(verdict.action, verdict.target) if verdict.settled else Outcome(None)
 
 

@@ -36,7 +36,7 @@ _CLIENTS = st.sampled_from([pack(host) for host in ("10.1.0.2", "10.2.0.2", "200
 
 def _edges(found: Comparison, octets: int) -> list[int]:
     """Give the first and last addresses of all that changes, and their neighbours outside."""
-    extents = [one.extent for one in (*found.changes, *found.memberships)]
+    extents = [one.extent for one in found.changes] + [one.extent for one in found.memberships]
     ranges = [each for one in extents for each in (one.v4 if octets == 4 else one.v6)]
     edges = {edge for first, last in ranges for edge in (first - 1, first, last, last + 1)}
     return sorted(edge for edge in edges if 0 <= edge < 1 << 8 * octets)
@@ -97,7 +97,5 @@ class AgreementTests(SynchronousTestCase):
             self.assertFalse(found.profiles.is_complete)
             return
         verdicts = [one.judge(each) for one, each in zip((old, new), facts, strict=True)]
-        was, is_ = (
-            (one.action, one.target) if one.settled else None for one in verdicts
-        )
+        was, is_ = ((one.action, one.target) if one.settled else None for one in verdicts)
         self.assertEqual(profile in found.changed_profiles(address), was != is_, (key, content))
