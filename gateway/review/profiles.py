@@ -72,7 +72,7 @@ class Profiles:
 
     def __init__(self, atoms: Atoms) -> None:
         """Make them."""
-        self._atoms = atoms
+        self.atoms = atoms
         self._names = tuple(_named(atoms))
         self._ports = _firsts(_port_candidates(atoms), self._port_key)
         self._clients = tuple(self._all_clients())
@@ -107,7 +107,7 @@ class Profiles:
         return (
             key.transport,
             self._content_key(facts.content),
-            tuple(bool(one.matching(facts.names)) for one in self._atoms.names),
+            tuple(bool(one.matching(facts.names)) for one in self.atoms.names),
             self._port_key(key.destination.port),
             self._client_key(key.client.address),
         )
@@ -115,7 +115,7 @@ class Profiles:
     def _content_key(self, content: Content | None) -> Hashable:
         if content is None:
             return None
-        atoms = self._atoms
+        atoms = self.atoms
         return (
             _of(atoms.traffic, content.traffic),
             None
@@ -128,21 +128,21 @@ class Profiles:
 
     def _port_key(self, port: int) -> Hashable:
         return tuple(
-            any(first <= port <= last for first, last in ranges) for ranges in self._atoms.ports
+            any(first <= port <= last for first, last in ranges) for ranges in self.atoms.ports
         )
 
     def _client_key(self, client: bytes) -> Hashable:
         endpoint = Endpoint(client, 0)
         return (
-            tuple(client in one for one in self._atoms.clients),
-            tuple(rule.watches(endpoint) for rule in self._atoms.staged),
+            tuple(client in one for one in self.atoms.clients),
+            tuple(rule.watches(endpoint) for rule in self.atoms.staged),
         )
 
     def _all_clients(self) -> Iterator[bytes]:
         """Give a client of each kind that the rules tell apart, as far as one is found."""
         found: dict[Hashable, bytes] = {}
-        tries = _MAX_CLIENTS_TRIED if self._atoms.staged else 1
-        for octets, first, after in _client_ranges(self._atoms):
+        tries = _MAX_CLIENTS_TRIED if self.atoms.staged else 1
+        for octets, first, after in _client_ranges(self.atoms):
             for number in range(first, min(after, first + tries)):
                 client = number.to_bytes(octets)
                 found.setdefault(self._client_key(client), client)
