@@ -28,10 +28,16 @@ class Describing:
 
     def __init__(self, profiles: Profiles) -> None:
         self._labels = tuple(_labels(one, profiles.atoms) for one in profiles.all)
+        self._known: dict[frozenset[int], list[str]] = {}
         self._words = tuple(frozenset(column) for column in zip(*self._labels, strict=True))
 
     def phrases(self, which: frozenset[int]) -> list[str]:
         """Say which profiles these are; ["every flow"] if they are all."""
+        if which not in self._known:
+            self._known[which] = self._phrases(which)
+        return self._known[which]
+
+    def _phrases(self, which: frozenset[int]) -> list[str]:
         if len(which) == len(self._labels):
             return ["every flow"]
         left = dict.fromkeys(sorted(which))
@@ -48,12 +54,13 @@ class Describing:
         """Widen one profile, aspect by aspect, as long as only profiles of the set are meant."""
         box: _Box = tuple(frozenset((word,)) for word in labels)
         for aspect, words in enumerate(self._words):
-            for word in sorted(words):
-                wider = _replaced(box, aspect, box[aspect] | {word})
-                new = _replaced(box, aspect, frozenset((word,)))
-                met = [at for at, one in enumerate(self._labels) if _holds(new, one)]
-                if met and which.issuperset(met):
-                    box = wider
+            free = _replaced(box, aspect, words)
+            is_meant: dict[str, bool] = {}
+            for at, one in enumerate(self._labels):
+                if _holds(free, one):
+                    is_meant[one[aspect]] = at in which and is_meant.get(one[aspect], True)
+            meant = frozenset(word for word, is_so in is_meant.items() if is_so)
+            box = _replaced(box, aspect, meant)
         return box
 
     def _phrase(self, box: _Box) -> str:

@@ -32,7 +32,7 @@ class Paragraph:
 def summary(found: Comparison, replayed: Replayed | None) -> list[str]:
     """Give the lines that come first; newly allowed space is the very first."""
     newly = found.newly_allowed
-    share = f", {newly.share:.2%} of the IPv4 addresses that were not" if newly.share else ""
+    share = f", {_percent(newly.share)} of the IPv4 addresses that were not" if newly.share else ""
     lines = [
         f"Newly allowed: {newly.extent}{share}.",
         f"Newly blocked: {found.newly_blocked}.",
@@ -46,10 +46,15 @@ def summary(found: Comparison, replayed: Replayed | None) -> list[str]:
         )
     if not found.profiles.is_complete:
         lines.append(
-            "The rules tell more kinds of flow apart than were tried: ports, clients, names and "
-            "kinds of identifier were varied one at a time."
+            "The rules tell more kinds of flow apart than were tried "
+            f"({len(found.profiles.all):,}): a change that needs a rare combination of port, "
+            "client, name and payload may not be seen."
         )
     return lines
+
+
+def _percent(share: float) -> str:
+    return "less than 0.01 %" if share < 0.0001 else f"{share * 100:.2f} %"
 
 
 def paragraphs(found: Comparison) -> Iterator[Paragraph]:
