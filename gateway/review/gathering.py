@@ -114,8 +114,8 @@ class Gathering:
             at_new += end == new_end
             first = end + 1
 
-    def changes(self) -> tuple[Change, ...]:
-        """Give the changes: the gravest sort first, then the largest."""
+    def changes(self) -> Iterator[Change]:
+        """Give the changes, in no order."""
         made: dict[_Key, _Made] = defaultdict(_Made)
         for context, differences in self._differences.items():
             old, new = (
@@ -128,7 +128,7 @@ class Gathering:
                     one.ranges[octets] += ranges
                 for numbers, share in self._shares[context].items():
                     self._account(one, context, numbers, share, profiles)
-        return tuple(sorted((_change(*item) for item in made.items()), key=_rank))
+        yield from (_change(*item) for item in made.items())
 
     def _account(
         self,
@@ -185,7 +185,8 @@ def _change(key: _Key, made: _Made) -> Change:
     )
 
 
-def _rank(one: Change) -> tuple[object, ...]:
+def rank(one: Change) -> tuple[object, ...]:
+    """Give what changes are sorted by: the gravest sort first, then the largest."""
     size = (-one.extent.v4_addresses, -one.extent.v6_addresses)
     return (
         list(Sort).index(one.sort),

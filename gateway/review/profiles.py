@@ -63,9 +63,12 @@ class Profile:
 
     def facts(self, address: bytes, place: Place) -> Facts:
         """Give the facts of this flow to an address, and to no other address judged with it."""
+        return Facts(self.key(address), place, self.content, self.names)
+
+    def key(self, address: bytes) -> FlowKey:
+        """Give this flow to an address."""
         client = Endpoint(self.client, _CLIENT_PORT if self.transport.has_ports else 0)
-        key = FlowKey(self.transport, client, Endpoint(address, self.port))
-        return Facts(key, place, self.content, self.names)
+        return FlowKey(self.transport, client, Endpoint(address, self.port))
 
 
 class Profiles:

@@ -22,10 +22,11 @@ from gateway.policy.truth import Truth
 from gateway.review.atoms import atoms_of
 from gateway.review.change import Change, Comparison, Membership, Newly, Sort
 from gateway.review.extent import Extent, extent
-from gateway.review.gathering import Differences, Gathering, Meeting
+from gateway.review.gathering import Differences, Gathering, Meeting, rank
 from gateway.review.profiles import Profiles
 from gateway.review.rules import written_otherwise
 from gateway.review.sides import Outcome, Run, Side, atlas_of, cells_of
+from gateway.review.spelled import Spelled
 
 _MAPPED = (0xFFFF << 32, (0x1_0000 << 32) - 1)
 _UNSPECIFIED, _LOOPBACK = 0, 1
@@ -53,7 +54,9 @@ def compare(old: Epoch, new: Epoch) -> Comparison:
     space = _Space(sides, profiles)
     for octets in _FAMILIES:
         space.look(octets, tuple(_plain_parts(octets, (old, new))))
-    changes = space.changes()
+    spelled = Spelled(old, new, profiles)
+    space.look_spelled(spelled)
+    changes = tuple(sorted((*space.changes(), *spelled.changes()), key=rank))
     return Comparison(
         changes=changes,
         memberships=space.memberships(),
@@ -97,6 +100,8 @@ class _Pair:
     """A kind of addresses of each side, that meet somewhere."""
 
     def __init__(self, old: Side, new: Side, meeting: Meeting) -> None:
+        self.meeting = meeting
+        """The first where they meet."""
         address = meeting.first.to_bytes(meeting.octets)
         self.outcomes = tuple(
             side.outcomes(run.kind, address)
@@ -121,8 +126,7 @@ class _Space:
 
     def look(self, octets: int, parts: tuple[tuple[int, int], ...]) -> None:
         """Look at the parts of a family."""
-        runs = (side.runs(octets, parts) for side in self._sides)
-        for meeting in _meetings(octets, *runs):
+        for meeting in self._meetings(octets, parts):
             key = meeting.old.kind, meeting.new.kind
             pair = self._pairs.get(key)
             if pair is None:
@@ -134,7 +138,27 @@ class _Space:
             for transition in pair.transitions:
                 self._moved[transition][octets].append((meeting.first, meeting.last))
 
-    def changes(self) -> tuple[Change, ...]:
+    def look_spelled(self, spelled: Spelled) -> None:
+        """Look at the parts of IPv6 that spell others, after all of IPv4."""
+        pairs = self._pairs.values()
+        # One of each kind first: mostly that tells that nothing changes, and saves the walk.
+        samples = [(one.meeting, one.differences) for one in pairs if one.meeting.octets == 4]
+        for form in spelled.forms():
+            network = form.network
+            part = int(network.network_address), int(network.broadcast_address)
+            for outer in self._meetings(16, (part,)):
+                is_any = spelled.look(form, outer, samples)
+                if is_any or (outer.first, outer.last) != part:
+                    spelled.look(form, outer, self._everything4())
+
+    def _everything4(self) -> Iterator[tuple[Meeting, Differences]]:
+        for meeting in self._meetings(4, ((0, (1 << 32) - 1),)):
+            yield meeting, self._pairs[meeting.old.kind, meeting.new.kind].differences
+
+    def _meetings(self, octets: int, parts: tuple[tuple[int, int], ...]) -> Iterator[Meeting]:
+        return _meetings(octets, *(side.runs(octets, parts) for side in self._sides))
+
+    def changes(self) -> Iterable[Change]:
         """Give what changes."""
         return self._gathering.changes()
 

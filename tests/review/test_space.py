@@ -321,3 +321,35 @@ class ExtentTests(SynchronousTestCase):
         """IPv4 addresses, and /48s that are touched."""
         found = extent(v4, v6)
         self.assertEqual((found.v4_addresses, found.v6_networks), (addresses, networks))
+
+
+class SpelledTests(SynchronousTestCase):
+    """Addresses that spell others are told of where they change otherwise than what they spell."""
+
+    def test_follows(self) -> None:
+        """What changes as the address in it does is not told twice."""
+        newly = _compared(_POLICY, _POLICY, moved=True).newly_allowed
+        self.assertEqual(newly.extent.texts(), ["11.0.0.0-11.0.0.6", "2600::/64"])
+
+    def test_listed(self) -> None:
+        """A block of 6to4 changes its addresses that were allowed, and nothing else."""
+        new = _POLICY.replace("china: {", "six: {networks: ['2002::/16']}, china: {").replace(
+            "- {id: rest", "- {id: no, when: {to: six}, action: block}\n- {id: rest"
+        )
+        found = _compared(_POLICY, new)
+        for host, is_blocked in (
+            ("8.8.8.8", False),
+            ("2002:808:808::1", True),
+            ("2002:9ff:ffff:ffff:ffff:ffff:ffff:ffff", True),
+            ("2002:a00::", False),
+            ("2002:b00::", False),
+            ("2002:c00::", True),
+            ("64:ff9b::808:808", False),
+        ):
+            self.assertEqual(found.newly_blocked.holds(pack(host)), is_blocked, host)
+            verdicts = []
+            for text in (_POLICY, new):
+                epoch = Epoch.of(1, policy(text), _worlds()[0])
+                key = FlowKey(Transport.ICMP, Endpoint(bytes(4), 0), Endpoint(pack(host), 0))
+                verdicts.append(epoch.judge(epoch.facts(key, None)).action)
+            self.assertEqual(verdicts[0] is not verdicts[1], is_blocked, host)
