@@ -8,6 +8,7 @@ import click
 from gateway.cli.asking import explain, locate, test
 from gateway.cli.attending import reload, status
 from gateway.cli.checking import check
+from gateway.cli.comparing import diff
 from gateway.cli.host import lock, unlock
 from gateway.cli.running import demo_, exit_, init, run, worker
 
@@ -20,7 +21,7 @@ def main() -> None:
 
 for command in (
     *(run, exit_, init, demo_, worker),
-    *(check, explain, test, locate),
+    *(check, explain, test, diff, locate),
     *(status, reload, lock, unlock),
 ):
     main.add_command(command)

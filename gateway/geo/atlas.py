@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gateway.errors import AddressError
+from gateway.geo.cells import Cells
 from gateway.geo.detail import evidence_of
 from gateway.geo.layers import Layers
 from gateway.geo.mmdb import Word
 from gateway.geo.places import Places, Words, joined
 from gateway.geo.sources import SourceInfo
-from gateway.geo.spellings import Embedded
+from gateway.geo.spellings import Embedded, Form
 from gateway.geo.survey import Survey
 from gateway.model import Evidence, Place, unpack
 
@@ -85,6 +86,22 @@ class Atlas:
         Args:    asns: the AS numbers that matter; of others only whether there is one.
         """
         return Survey(self.layers, self._of_number, asns)
+
+    def cells(self) -> Cells:
+        """Cut all addresses by their evidence, the user's databases included.
+
+        With such databases it takes some µs for each of their networks.
+        Raises:  DataError: a database is corrupt.
+        """
+        return Cells(
+            self.layers,
+            self._of_number,
+            lambda place, said: self._places.widened(place, said, lambda: self._words(said)),
+        )
+
+    def forms(self) -> tuple[Form, ...]:
+        """Give the parts of IPv6 whose addresses spell others there; ISATAP has none."""
+        return self._spellings.forms()
 
     def _inner(self, address: bytes) -> tuple[Embedded, ...]:
         if len(address) not in (4, 16):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -58,6 +59,20 @@ class Database:
         """Look an address up, with the network (CIDR) that the record is about."""
         word, length = self._look_up(address)
         return word, str(ipaddress.ip_network((address, length), strict=False))
+
+    def networks(self, bits: int) -> Iterator[tuple[int, int, Word]]:
+        """Give (first, last, word) of every network of a family that the file has a record on.
+
+        Args:    bits: 32 or 128.
+        Raises:  DataError: the file is corrupt.
+        """
+        try:
+            for network, record in self._reader:
+                if network.max_prefixlen == bits:
+                    first, last = int(network.network_address), int(network.broadcast_address)
+                    yield first, last, _read(record, self.axis)
+        except (ValueError, maxminddb.InvalidDatabaseError) as exc:
+            raise DataError(str(self.path), str(exc), "a MaxMind DB file") from exc
 
     def _look_up(self, address: bytes) -> tuple[Word, int]:
         ip = ipaddress.ip_address(address)

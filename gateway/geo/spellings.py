@@ -43,6 +43,16 @@ class Embedded(NamedTuple):
     """What the form is called: "6to4", "Teredo client"."""
 
 
+class Form(NamedTuple):
+    """A part of IPv6 in which every address spells IPv4 addresses."""
+
+    network: ipaddress.IPv6Network
+    at: int | None
+    """Where the octets of the one address that it spells begin, if they are four in a row; else
+    None (Teredo, and NAT64 prefixes of 40 to 64 bits)."""
+    spelling: str
+
+
 class _Translation(NamedTuple):
     prefix: bytes
     octets: tuple[int, ...]
@@ -61,6 +71,21 @@ class Spellings:
         # Every form but 6to4 and ISATAP shows in the first 32 bits.
         self._heads = frozenset((bytes(4), _TEREDO, *(form.prefix[:4] for form in self._nat64)))
 
+    def forms(self) -> tuple[Form, ...]:
+        """Give every form that shows in an address's first octets, IPv4-mapped aside: those are
+        IPv4 addresses."""
+        nat64 = [
+            Form(_network(form.prefix), None if 9 in form.octets else form.octets[0], "NAT64")
+            for form in self._nat64
+        ]
+        standard = [
+            Form(_network(prefix), 12, name)
+            for prefix, name in _IN_LAST_32_BITS.items()
+            if name != "IPv4-mapped"
+        ]
+        others = (Form(_network(_6TO4), 2, "6to4"), Form(_network(_TEREDO), None, "Teredo"))
+        return (*nat64, *standard, *others)
+
     def is_plain(self, address: bytes) -> bool:
         """Tell quickly that an address of 16 octets holds no other; False: look closer."""
         return not (address[:4] in self._heads or address[8:12] in _ISATAP or address[:2] == _6TO4)
@@ -76,6 +101,10 @@ class Spellings:
         ]
         found += _standard(address)
         return tuple(dict.fromkeys(found))
+
+
+def _network(prefix: bytes) -> ipaddress.IPv6Network:
+    return ipaddress.IPv6Network((prefix.ljust(16, b"\0"), 8 * len(prefix)))
 
 
 def _standard(address: bytes) -> list[Embedded]:

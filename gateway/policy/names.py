@@ -42,6 +42,10 @@ class NameSet:
         """Say whether each of its names and patterns stands in another set."""
         return self._exact <= other._exact and set(self._suffixes) <= set(other._suffixes)
 
+    def examples(self) -> tuple[str, ...]:
+        """Give a name that each pattern matches."""
+        return (*sorted(self._exact), *(f"a{suffix}" for suffix in self._suffixes))
+
     def __bool__(self) -> bool:
         return bool(self._text)
 

@@ -1,2 +1,2 @@
-"""Reviewing policies before they are in force.  Owns: what people ask about a policy and its cases.
-Knows: epochs and their sources.  Never: carrying anything out; printing."""
+"""What people ask of a policy and its data before they are in force: what is odd, which cases are
+missing, what changes.  Never: putting anything into force; listeners, kernel, tunnels."""
