@@ -47,6 +47,8 @@ class Database:
             metadata = self._reader.metadata()
         except (OSError, ValueError, maxminddb.InvalidDatabaseError) as exc:
             raise DataError(str(path), str(exc), "a MaxMind DB file") from exc
+        self.kind = metadata.database_type
+        """What its maker calls such files: "GeoLite2-Country"."""
         self.name = path.name.removesuffix(".mmdb")
         self.built = datetime.fromtimestamp(metadata.build_epoch, UTC).date().isoformat()
         self._has_ipv6 = metadata.ip_version == 6
