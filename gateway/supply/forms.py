@@ -1,5 +1,6 @@
 """A file's bytes → what it supplies.  Owns: which forms there are, unpacking, MaxMind DB files
-and the fused file as sources.  Knows: gzip, tar, maxminddb through geo.  Never: where bytes are from."""
+and the fused file as sources.  Knows: gzip, tar, maxminddb through geo.
+Never: where bytes are from."""
 
 from __future__ import annotations
 
