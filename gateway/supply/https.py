@@ -66,6 +66,8 @@ class Https:
             raise DataError(self.shown, "is unchanged, and was never fetched", "a file")
         if answer is None:
             assert kept is not None
+            # It may have been fetched before anybody asked for a sum.
+            self._check_sum(kept.data, key)
             return (self._said(kept.data, kept.modified),)
         data, said = answer
         self._check_sum(data, key)

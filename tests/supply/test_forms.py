@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.config.updates import Form
@@ -18,7 +21,7 @@ from gateway.model import Axis
 from gateway.supply.column import Column, Range
 from gateway.supply.forms import parse, unpacked
 from tests.geo.worlds import write_mmdb
-from tests.supply.world import A, SAME, delegated, fetched, in_use
+from tests.supply.world import SAME, A, delegated, fetched, in_use
 from tests.support.rows import rows
 
 _FORMS = st.sampled_from(
@@ -43,7 +46,10 @@ def mmdb(axis: Axis) -> bytes:
         "autonomous_system_number": 64496,
     }
     with tempfile.TemporaryDirectory() as folder:
-        records = {"11.0.0.0/8": record, "12.0.0.0/8": {"country": {"iso_code": "ZZ"}}}
+        records: dict[str, dict[str, Any]] = {
+            "11.0.0.0/8": record,
+            "12.0.0.0/8": {"country": {"iso_code": "ZZ"}},
+        }
         name = "GeoLite2-ASN" if axis is Axis.OPERATOR else "DBIP-Country-Lite"
         return write_mmdb(Path(folder, "a.mmdb"), records, database_type=name).read_bytes()
 
@@ -111,9 +117,7 @@ class FormTests(SynchronousTestCase):
     def test_mmdb(self) -> None:
         """A database tells countries or AS numbers and its date; ZZ is no country."""
         supply = parse(fetched(gzip.compress(mmdb(Axis.LOCATION)), Form.MMDB, Axis.LOCATION))
-        self.assertEqual(
-            supply.ranges[Column.LOCATION].v4, [Range(A, A + (1 << 24) - 1, "US")]
-        )
+        self.assertEqual(supply.ranges[Column.LOCATION].v4, [Range(A, A + (1 << 24) - 1, "US")])
         self.assertEqual(supply.said.licence, "CC BY 4.0")
         self.assertEqual(supply.said.name, "dbip-country-lite")
         supply = parse(fetched(mmdb(Axis.OPERATOR), Form.MMDB, Axis.OPERATOR))
@@ -156,10 +160,8 @@ class FormTests(SynchronousTestCase):
         form, axis, text = sample
         data = text.encode()
         data = data[: at % (len(data) + 1)] + noise + data[at % (len(data) + 1) + cut :]
-        try:
+        with contextlib.suppress(DataError):
             parse(fetched(data, form, axis, "2026-11-20"))
-        except DataError:
-            pass
 
     @settings(deadline=None, max_examples=60)
     @given(st.binary(min_size=1, max_size=4), st.integers(0, 10_000), st.sampled_from(Form))
@@ -170,7 +172,5 @@ class FormTests(SynchronousTestCase):
         damaged = data[:at] + noise + data[at + len(noise) :]
         form = form if form is Form.BUNDLE else Form.MMDB
         axis = Axis.LOCATION if form is Form.MMDB else None
-        try:
+        with contextlib.suppress(DataError):
             parse(fetched(damaged, form, axis))
-        except DataError:
-            pass

@@ -12,7 +12,8 @@ from gateway.config import Config
 from gateway.config.updates import Form
 from gateway.geo.bundle import Bundle, encode
 from gateway.model import Axis
-from gateway.supply import checks, update as module
+from gateway.supply import checks
+from gateway.supply import update as module
 from gateway.supply.checks import Finding
 from gateway.supply.column import Said
 from gateway.supply.fetched import Fetched
