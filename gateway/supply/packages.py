@@ -62,13 +62,13 @@ def _detector(found: metadata.Distribution, label: str) -> Iterator[Fetched]:
     for stem, name, form, axis, licence, credit in _DETECTOR:
         file = f"{stem}.mmdb.bz"
         packed = read_bounded(_file(found, label, "", (file,)))
-        if sums.get(file) != sha256(packed):
-            raise DataError(f"{label}: {file}", "is not what its manifest says", "its SHA-256")
         try:
             data = unblocked(packed)
         except (ValueError, struct.error, MemoryError) as error:
             raise DataError(f"{label}: {file}", str(error), "its container") from error
-        said = Said(name, "", licence, credit, f"{label}, {stem}", sha256(packed))
+        if sums.get(file) != sha256(data):  # its sums are those of what is unpacked
+            raise DataError(f"{label}: {file}", "is not what its manifest says", "its SHA-256")
+        said = Said(name, "", licence, credit, f"{label}, {stem}", sha256(data))
         yield Fetched(data, form, axis, said)
 
 
