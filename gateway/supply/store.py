@@ -84,7 +84,7 @@ class Store:
             raise DataError(str(version), f"its manifest: {error}", "a whole version") from error
         if sha256(read_bounded(version / EVIDENCE)) != found:
             what = f"{EVIDENCE} is not what its manifest says"
-            raise DataError(str(version), what, "`gateway update --back`, or a new update")
+            raise DataError(str(version), what, "whole data; `gateway update --back` leaves these")
         return manifest if isinstance(manifest, dict) else {}
 
     def stage(self, evidence: bytes, manifest: Manifest) -> Path:
