@@ -50,7 +50,8 @@ class Store:
         Raises:  DataError: another update runs, or the folder cannot be written.
         """
         try:
-            self._versions.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._versions.mkdir(mode=0o700, exist_ok=True)
             with (self.folder / "lock").open("wb") as lock:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -123,6 +123,14 @@ class FormTests(SynchronousTestCase):
         supply = parse(fetched(mmdb(Axis.OPERATOR), Form.MMDB, Axis.OPERATOR))
         self.assertEqual(supply.ranges[Column.NETWORKS].v4[0].value, 64496)
 
+    def test_flat(self) -> None:
+        """iptoasn's database of countries, whose records are {country_code: CN}, tells the
+        countries of AS numbers by address."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = write_mmdb(Path(folder, "a.mmdb"), {"11.0.0.0/8": {"country_code": "CN"}})
+            supply = parse(fetched(file.read_bytes(), Form.IPTOASN_COUNTRY))
+        self.assertEqual(supply.ranges[Column.AS_COUNTRIES].v4[0].value, "CN")
+
     def test_archive(self) -> None:
         """The one database of a tar.gz is found; none or two are refused."""
         found = unpacked(tarred("x/a.mmdb", "LICENSE"), "it")
