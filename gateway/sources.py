@@ -72,13 +72,16 @@ def _failing_cases(epoch: Epoch) -> Iterable[Problem]:
             yield replace(result.case.place, sentence=f"this case fails: {result.failure}")
 
 
-def load_atlas(config: Config, today: datetime.date) -> geo.Atlas:
+def load_atlas(config: Config, today: datetime.date, fused: geo.Bundled | None = None) -> geo.Atlas:
     """Load the data that a configuration names.
 
+    Args:    fused: in place of the bundled or updated data, to see what they would do.
     Raises:  DataError: a file that is missing or corrupt, or no source at all.
     """
     sources = [
-        geo.Bundled() if source == "bundled" else geo.Mmdb(config.path(source.mmdb), source.axis)
+        (fused or fused_of(config))
+        if isinstance(source, str)
+        else geo.Mmdb(config.path(source.mmdb), source.axis)
         for source in config.geo.sources
     ]
     overrides = [
@@ -99,6 +102,19 @@ def load_atlas(config: Config, today: datetime.date) -> geo.Atlas:
         max_age_days=config.geo.max_age_days,
         nat64_prefixes=config.geo.nat64_prefixes,
     )
+
+
+def fused_of(config: Config) -> geo.Bundled:
+    """Give the fused file that a configuration means: bundled, or updated if there is such."""
+    updates = config.geo.updates
+    if updates is None or "updated" not in config.geo.sources:
+        return geo.Bundled()
+    path = config.path(updates.current)
+    # A link that leads nowhere is not "none yet": it is loaded, and refused.
+    if path.parent.is_symlink() or path.exists():
+        return geo.Bundled(path)
+    note = f"no update is in {config.path(updates.directory)} yet: the bundled data are used"
+    return geo.Bundled(note=note)
 
 
 def _unknown_targets(config: Config, loaded: policy.Policy) -> Iterable[Problem]:

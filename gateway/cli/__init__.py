@@ -11,6 +11,7 @@ from gateway.cli.checking import check
 from gateway.cli.comparing import diff
 from gateway.cli.host import lock, unlock
 from gateway.cli.running import demo_, exit_, init, run, worker
+from gateway.cli.updating import update
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,6 +23,6 @@ def main() -> None:
 for command in (
     *(run, exit_, init, demo_, worker),
     *(check, explain, test, diff, locate),
-    *(status, reload, lock, unlock),
+    *(status, reload, update, lock, unlock),
 ):
     main.add_command(command)

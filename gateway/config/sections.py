@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from gateway.config.updates import Updates
 from gateway.document import Section
 from gateway.errors import AddressError
 from gateway.kernel.router import interface
@@ -203,12 +204,25 @@ class OverrideSection(Section):
 class Geo(Section):
     """Where evidence comes from."""
 
-    sources: Annotated[tuple[Literal["bundled"] | OwnFile, ...], Field(min_length=1)] = ("bundled",)
+    sources: Annotated[tuple[Literal["bundled", "updated"] | OwnFile, ...], Field(min_length=1)] = (
+        "bundled",
+    )
+    """`updated`: what `gateway update` brought, and until it did, the bundled data."""
     max_age_days: Annotated[int, Field(ge=1, strict=True)] = 120
     """Older data is shown and counts as no evidence."""
     overrides: tuple[OverrideSection, ...] = ()
     nat64_prefixes: tuple[Cidr, ...] = ()
     """The site's own NAT64 prefixes (RFC 6052), beside 64:ff9b::/96."""
+    updates: Updates | None = None
+    """What `gateway update` does.  Omitted: nothing."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Geo:
+        if "updated" in self.sources and self.updates is None:
+            raise ValueError('sources name "updated", and there is no updates')
+        if "updated" in self.sources and "bundled" in self.sources:
+            raise ValueError('"updated" falls back to the bundled data by itself: name one of them')
+        return self
 
 
 class Identifiers(Section):

@@ -52,6 +52,7 @@ def load(
     making = _Making(today, max_age_days)
     for bundled in wanted:
         making.read_bundle(bundled.path)
+        making.warnings += [bundled.note] if bundled.note else []
     for source in sources:
         if isinstance(source, Mmdb):
             making.open_database(source)

@@ -47,6 +47,8 @@ class Database:
             metadata = self._reader.metadata()
         except (OSError, ValueError, maxminddb.InvalidDatabaseError) as exc:
             raise DataError(str(path), str(exc), "a MaxMind DB file") from exc
+        self.kind = metadata.database_type
+        """What its maker calls such files: "GeoLite2-Country"."""
         self.name = path.name.removesuffix(".mmdb")
         self.built = datetime.fromtimestamp(metadata.build_epoch, UTC).date().isoformat()
         self._has_ipv6 = metadata.ip_version == 6
@@ -87,14 +89,17 @@ class Database:
 
 def _read(record: object, axis: Axis) -> Word:
     if axis is Axis.LOCATION:
-        return Word(_country(record, "country"))
+        return Word(_country(record, "country") or _code(_field(record, "country_code")))
     if axis is Axis.REGISTRATION:
         return Word(_country(record, "registered_country") or _country(record, "country"))
     return Word(asn=_asn(record) or _asn(_field(record, "traits")))
 
 
 def _country(record: object, name: str) -> str:
-    code = _field(_field(record, name), "iso_code")
+    return _code(_field(_field(record, name), "iso_code"))
+
+
+def _code(code: object) -> str:
     return code if isinstance(code, str) and _COUNTRY.fullmatch(code) else ""
 
 

@@ -17,6 +17,8 @@ class Bundled:
 
     path: Path | None = None
     """None: the file that comes with this package."""
+    note: str = ""
+    """A sentence for the operator why it is this file; it is among the atlas's warnings."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,12 @@ from tests.lab.topology import Space
 from tests.support.rows import rows
 
 _DEPLOY = Path(__file__).parents[2] / "deploy"
-_NAMES = ("gateway.service", "gateway-lock.service", "gateway-exit.service")
+_NAMES = (
+    "gateway.service",
+    "gateway-lock.service",
+    "gateway-exit.service",
+    "gateway-update.service",
+)
 _UNITS = {name: (name,) for name in _NAMES}
 _PROGRAM = "/usr/local/bin/gateway"
 
