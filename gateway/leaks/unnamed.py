@@ -1,0 +1,195 @@
+"""Identifiers that nobody named.  Owns: the finder of octets that stay the same for a client, or for
+clients that are together.  Knows: RFC 3550 (where an SSRC is), RFC 8446 and 9147 (what a handshake
+looks like).  Never: what any other protocol looks like; the clock."""
+
+from __future__ import annotations
+
+from gateway.leaks.alike import Limits, Sorts, instances
+from gateway.leaks.comparing import Run, Way, comparable, runs, speak_alike, ways
+from gateway.leaks.evidence import Known, Value, sentences
+from gateway.leaks.findings import Certainty, Finding, Scope, addresses
+from gateway.leaks.following import following
+from gateway.leaks.lonely import lonely
+from gateway.leaks.rooms import rooms_beside
+from gateway.model import Endpoint, Protocol
+
+# Names that are asked for stay the same for a client and differ between clients: no identifiers.
+_NAME_PORTS = frozenset({53, 5353})
+_PASSED_OVER = frozenset({Protocol.DNS, Protocol.TLS, Protocol.ICMP})
+_MIN_OWN = 3
+_FIELD_LEN = 4
+_MIN_DURATION_S = 5.0
+_MAX_RUNS = 256
+_MAX_FLOWS = 4
+_RANK = (Scope.USER, Scope.ROOM, Scope.SESSION, Scope.FLOW, Scope.UNTOLD)
+
+
+class UnnamedFinder:
+    """Finds stable identifiers in what clients send, without knowing any protocol."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._sorts = Sorts(limits or Limits())
+
+    def seen(
+        self,
+        client: bytes,
+        endpoint: Endpoint,
+        time_s: float,
+        payload: bytes | memoryview,
+        outbound: bool,
+        protocol: Protocol | None,
+    ) -> None:
+        """Look at one packet (Finder)."""
+        if not outbound or not payload or endpoint.port in _NAME_PORTS:
+            return
+        if protocol in _PASSED_OVER or _is_handshake(payload):
+            return
+        self._sorts.note(client, endpoint, time_s, payload, protocol)
+
+    def findings(self) -> list[Finding]:
+        """Say what was found so far, users first (Finder)."""
+        every = instances(self._sorts)
+        known = Known(every)
+        same: list[Run] = []
+        own: list[Run] = []
+        shared: list[Run] = []
+        for members in comparable(every).values():
+            found = ways(members)
+            if speak_alike(members, found):
+                for run in runs(members, found):
+                    (same if run.way is Way.SAME else own if run.way is Way.OWN else shared).append(
+                        run
+                    )
+        rooms = _shared(shared[:_MAX_RUNS], known)
+        users = _users(own[:_MAX_RUNS], rooms, known)
+        values = users + _each_room(rooms) + rooms_beside(users, same, known)
+        values += following(every, values + rooms, known)
+        values += lonely(every, known)
+        ordered = sorted(sentences(values, known), key=_rank)
+        flows = [one for one in ordered if one.scope is Scope.FLOW][_MAX_FLOWS:]
+        return [one for one in ordered if one not in flows]
+
+
+def _rank(finding: Finding) -> tuple[int, int, int]:
+    return _RANK.index(finding.scope), -len(finding.clients), -finding.packets
+
+
+def _is_handshake(payload: bytes | memoryview) -> bool:
+    """Tell whether these are records of TLS or DTLS: a handshake tells how the client's software
+    is made, which is no identifier, and the rest is ciphertext."""
+    if len(payload) < 3 or not 20 <= payload[0] <= 25:
+        return False
+    return payload[1] == 3 or (payload[1] == 0xFE and payload[2] in (0xFD, 0xFF))
+
+
+def _users(own: list[Run], rooms: list[Value], known: Known) -> list[Value]:
+    """Join the runs that hold one value for each client."""
+    values: list[Value] = []
+    candidates = []
+    for run in own:
+        wide = _field(run, known)
+        value = Value.of(wide, Scope.USER, Certainty.LIKELY)
+        if value is not None and len(set(value.by_client.values())) == len(value.by_client):
+            again = min(known.shapes(client, one) for client, one in value.by_client.items())
+            candidates.append((wide.touches_varying, -again, wide.start - wide.end, wide, value))
+    for _, again, _, run, value in sorted(candidates, key=lambda one: one[:3]):
+        # A room in which each client is alone in these datagrams is known from others.
+        if any(other.takes_in(value) for other in (*rooms, *values)):
+            continue
+        if _is_identifier(run, -again):
+            value.scope = _scope(run, value, known)
+            values.append(value)
+    return values
+
+
+def _field(run: Run, known: Known) -> Run:
+    """Widen a short run to the four octets around it that come again elsewhere, if any do: the
+    ids of two users may differ in one octet only."""
+    if run.end - run.start >= _FIELD_LEN:
+        return run
+    best, most = run, 1
+    length = len(run.instances[0].head)
+    for start in range(max(0, run.end - _FIELD_LEN), min(run.start, length - _FIELD_LEN) + 1):
+        wide = run.between(start, start + _FIELD_LEN, length)
+        values = wide.values()
+        if len(values) < 2 or any(not _is_telling(value) for value in values.values()):
+            continue
+        many = min(known.shapes(client, value) for client, value in values.items())
+        if many > most:
+            best, most = wide, many
+    return best
+
+
+def _is_telling(value: bytes) -> bool:
+    return sum(octet != 0 for octet in value) >= 2
+
+
+def _is_identifier(run: Run, shapes: int) -> bool:
+    """Tell an identifier from the high octets of a counter or clock, and from a setting.
+
+    Of a clock that ticks each millisecond, microsecond or nanosecond no more than three octets
+    stay the same over five seconds and differ between clients.
+    """
+    if run.end - run.start < _FIELD_LEN:
+        return False
+    if not run.touches_varying:
+        return run.differing >= _MIN_OWN or shapes >= 2
+    return run.differing >= _FIELD_LEN and all(
+        one.last_s - one.first_s >= _MIN_DURATION_S or len(one.endpoints) > 1
+        for one in run.instances
+    )
+
+
+def _scope(run: Run, value: Value, known: Known) -> Scope:
+    head = run.instances[0].head
+    protocol = run.instances[0].protocol
+    is_rtp = head[0] >> 6 == 2 and (run.start, run.end) in ((8, 12), (4, 8))
+    if protocol in (Protocol.RTP, Protocol.RTCP) or is_rtp:
+        return Scope.SESSION
+    most = max(
+        addresses(known.endpoints(client, octets)) for client, octets in value.by_client.items()
+    )
+    return Scope.USER if most >= 2 else Scope.FLOW
+
+
+def _shared(shared: list[Run], known: Known) -> list[Value]:
+    """Join the runs that some clients share and others do not, or not at all times."""
+    values: list[Value] = []
+    runs = [
+        (-len(value.by_client), run.start - run.end, value)
+        for run in shared
+        if run.end - run.start >= _MIN_OWN
+        and _together(run)
+        and (value := Value.of(run, Scope.ROOM, Certainty.LIKELY)) is not None
+    ]
+    for _, _, value in sorted(runs, key=lambda one: one[:2]):
+        if not any(other.takes_in(value) for other in values):
+            values.append(value)
+    return values
+
+
+def _each_room(rooms: list[Value]) -> list[Value]:
+    """Give one value for each room that clients share."""
+    values = []
+    for room in rooms:
+        for octets in dict.fromkeys(room.by_client.values()):
+            inside = {client: one for client, one in room.by_client.items() if one == octets}
+            if len(inside) > 1:
+                members = [one for one in room.instances if one.client in inside]
+                others = len(room.by_client) - len(inside)
+                why = f"another for {others} other clients" if others else "another at other times"
+                values.append(
+                    Value(Scope.ROOM, room.certainty, inside, members, room.spans, why)
+                )
+    return values
+
+
+def _together(run: Run) -> bool:
+    """Tell whether clients that share the value were there at the same time, towards the same."""
+    for number, one in enumerate(run.instances):
+        for other in run.instances[number + 1 :]:
+            is_shared = one.client != other.client and run.value(one) == run.value(other)
+            overlap = one.first_s <= other.last_s and other.first_s <= one.last_s
+            if is_shared and overlap and one.endpoints & other.endpoints:
+                return True
+    return False
