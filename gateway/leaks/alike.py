@@ -4,6 +4,7 @@ Knows: nothing of any protocol.  Never: what an octet means."""
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ _KIND_LEN = 5
 _MAX_KINDS = 8
 _MAX_KIND_LENGTH = 1_500
 _MAX_FRONTS = 4_096
+_MIN_DIFFERENT = 3
+_CHANGED = re.compile(rb"[^\0]{3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,16 @@ class Sorts:
         """Give the sorts of each client, the latest last."""
         return ((client, of_client.sorts) for client, of_client in self._clients.items())
 
+    def shape_now(self, shape: Shape, memory: Memory) -> Shape | None:
+        """Give the shape of a sort by what is known now of kinds; None if it mixes several."""
+        length = min(shape.length, HEAD_LEN)
+        head = memory.octets.to_bytes(length, "big")
+        kind = self._kinds.kind(head[1 : 1 + _KIND_LEN], shape.length)
+        varies = memory.varying.to_bytes(length, "big")
+        if any(varies[1 + at] for at in kind[::2]):
+            return None
+        return shape._replace(kind=kind)
+
     def _kind(self, of_client: _Client, payload: bytes | memoryview) -> bytes:
         length = len(payload)
         if not _KIND_LEN < length <= _MAX_KIND_LENGTH:
@@ -179,15 +192,45 @@ class Instance:
     last_s: float
     protocol: Protocol | None
 
+    def goes_on(self, later: Instance) -> bool:
+        """Take in a later period, unless octets that stayed the same in each are others now: three
+        side by side, for a counter's high octets change one at a time."""
+        varies = int.from_bytes(self.varies, "big") | int.from_bytes(later.varies, "big")
+        head, other = int.from_bytes(self.head, "big"), int.from_bytes(later.head, "big")
+        changed = ((head ^ other) & ~_whole(varies, len(self.head))).to_bytes(len(self.head), "big")
+        if min(self.different, later.different) >= _MIN_DIFFERENT and _CHANGED.search(changed):
+            return False
+        self.varies = (varies | (head ^ other)).to_bytes(len(self.head), "big")
+        self.endpoints |= later.endpoints
+        self.packets += later.packets
+        self.different += later.different
+        self.last_s = max(self.last_s, later.last_s)
+        return True
+
+
+def _whole(varying: int, length: int) -> int:
+    """Give 0xff for each octet that has a bit."""
+    octets = varying.to_bytes(length, "big")
+    return int.from_bytes(bytes(255 if octet else 0 for octet in octets), "big")
+
 
 def instances(sorts: Sorts) -> list[Instance]:
-    """Join the sorts of each client, shape and period."""
+    """Join the sorts of each client and shape, over all endpoints, and over periods as long as what
+    stays the same stays what it was."""
     joined: list[Instance] = []
     for client, memories in sorts.clients():
         groups: dict[tuple[Shape, int], list[tuple[Endpoint, Memory]]] = {}
         for sort, memory in memories.items():
-            groups.setdefault((sort.shape, sort.window), []).append((sort.endpoint, memory))
-        joined += [_instance(client, *key, members) for key, members in groups.items()]
+            shape = sorts.shape_now(sort.shape, memory)
+            if shape is not None:
+                groups.setdefault((shape, sort.window), []).append((sort.endpoint, memory))
+        latest: dict[Shape, Instance] = {}
+        for (shape, window), members in sorted(groups.items()):
+            one = _instance(client, shape, window, members)
+            before = latest.get(shape)
+            if before is None or not before.goes_on(one):
+                latest[shape] = one
+                joined.append(one)
     return joined
 
 

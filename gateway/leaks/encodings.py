@@ -58,7 +58,10 @@ def _escaped(text: str) -> Iterator[tuple[str, bytes]]:
         yield "percent-encoding", quoted.encode()
         yield "percent-encoding", re.sub("%..", lambda hit: hit[0].lower(), quoted).encode()
     yield "percent-encoding", urllib.parse.quote_plus(text).encode()
-    yield "percent-encoding of each octet", "".join(f"%{octet:02X}" for octet in text.encode()).encode()
+    yield (
+        "percent-encoding of each octet",
+        "".join(f"%{octet:02X}" for octet in text.encode()).encode(),
+    )
     yield "JSON escapes", json.dumps(text)[1:-1].encode()
 
 

@@ -4,7 +4,7 @@ and sentences made of it.  Knows: findings.  Never: how it was found."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from gateway.leaks.alike import Instance
@@ -35,6 +35,8 @@ class Value:
     spans: list[Span] = field(default_factory=list)
     why: str = ""
     """What of the evidence the places do not say."""
+    shapes: int = 0
+    """In how many shapes each client has it."""
 
     @classmethod
     def of(cls, run: Run, scope: Scope, certainty: Certainty) -> Value | None:
@@ -54,10 +56,23 @@ class Value:
             own = self.by_client[client]
             if octets not in own and own not in octets:
                 return False
+        if other.shapes > self.shapes:
+            self._shrink(other)
         if min(map(len, other.by_client.values())) >= _MIN_SPAN:
             self.spans += other.spans
             self.instances += other.instances
         return True
+
+    def _shrink(self, other: Value) -> None:
+        """Take a part of the value for the whole: it is in more shapes, so what is around it there
+        is something else."""
+        client = next(iter(other.by_client))
+        own, octets = self.by_client[client], other.by_client[client]
+        at, length = own.find(octets), len(octets)
+        if at < 0 or other.by_client.keys() != self.by_client.keys():
+            return
+        self.spans = [replace(span, offset=span.offset + at, length=length) for span in self.spans]
+        self.by_client, self.shapes = dict(other.by_client), other.shapes
 
 
 class Known:

@@ -40,11 +40,12 @@ def following(every: list[Instance], found: list[Value], known: Known) -> list[V
     values: list[Value] = []
     for before in _common(after):
         held = {
-            client: one
+            client: held_after
             for client, follows in after.items()
-            if (one := follows.get(before)) is not None and one.is_constant
+            if (held_after := follows.get(before)) is not None and held_after.is_constant
         }
-        value = _value({c: one for c, one in held.items() if len(one.heads) >= _MIN_HEADS})
+        often = {client: own for client, own in held.items() if len(own.heads) >= _MIN_HEADS}
+        value = _value(often)
         if value is None or any(_holds(other, value) for other in (*found, *values)):
             continue
         if any(_is_user(client, octets, known) for client, octets in value.by_client.items()):

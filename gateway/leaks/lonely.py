@@ -31,8 +31,7 @@ def lonely(every: list[Instance], known: Known) -> list[Value]:
     spans = [
         span
         for octets, at in places.items()
-        if len({span.offset for span in at}) > 1
-        and addresses(known.endpoints(client, octets)) > 1
+        if len({span.offset for span in at}) > 1 and addresses(known.endpoints(client, octets)) > 1
         for span in at
     ]
     if not spans:

@@ -83,16 +83,13 @@ def _joined(found: dict[bytes, _Places]) -> list[Value]:
             continue
         spans = [Span(shape.length, shape.length, at, _LEN) for shape, at in sorted(one.at)]
         by_client = dict.fromkeys(clients, octets)
-        values.append(
-            Value(Scope.ROOM, Certainty.POSSIBLE, by_client, members, spans, _WHY)
-        )
+        values.append(Value(Scope.ROOM, Certainty.POSSIBLE, by_client, members, spans, _WHY))
     return values
 
 
 def _is_sent_around(value: Value, known: Known) -> bool:
     return all(
-        addresses(known.endpoints(client, octets)) > 1
-        for client, octets in value.by_client.items()
+        addresses(known.endpoints(client, octets)) > 1 for client, octets in value.by_client.items()
     )
 
 

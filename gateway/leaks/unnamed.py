@@ -1,8 +1,10 @@
-"""Identifiers that nobody named.  Owns: the finder of octets that stay the same for a client, or for
-clients that are together.  Knows: RFC 3550 (where an SSRC is), RFC 8446 and 9147 (what a handshake
+"""Identifiers that nobody named.  Owns: the finder of octets that stay the same for a client, or
+for clients that are together.  Knows: RFC 3550 (where an SSRC is), RFC 8446 and 9147 (what a handshake
 looks like).  Never: what any other protocol looks like; the clock."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from gateway.leaks.alike import Limits, Sorts, instances
 from gateway.leaks.comparing import Run, Way, comparable, runs, speak_alike, ways
@@ -91,15 +93,35 @@ def _users(own: list[Run], rooms: list[Value], known: Known) -> list[Value]:
         value = Value.of(wide, Scope.USER, Certainty.LIKELY)
         if value is not None and len(set(value.by_client.values())) == len(value.by_client):
             again = min(known.shapes(client, one) for client, one in value.by_client.items())
+            value.shapes = again
             candidates.append((wide.touches_varying, -again, wide.start - wide.end, wide, value))
     for _, again, _, run, value in sorted(candidates, key=lambda one: one[:3]):
         # A room in which each client is alone in these datagrams is known from others.
         if any(other.takes_in(value) for other in (*rooms, *values)):
             continue
-        if _is_identifier(run, -again):
-            value.scope = _scope(run, value, known)
+        if not _is_identifier(run, -again):
+            continue
+        value.scope = _scope(run, value, known)
+        if value.scope is Scope.USER and (holders := _others(value, known)):
+            value.by_client |= holders
+            rooms.append(replace(value, scope=Scope.ROOM))
+        else:
             values.append(value)
     return values
+
+
+def _others(value: Value, known: Known) -> dict[bytes, bytes]:
+    """Give the clients that send another's value about as often as that one: it is no user's then.
+
+    (A client that names another user does so in a few of its messages only.)
+    """
+    holders = {}
+    for client, octets in value.by_client.items():
+        least = known.shapes(client, octets) / 2
+        for other in known.clients():
+            if other not in value.by_client and known.shapes(other, octets) >= max(least, 1):
+                holders[other] = octets
+    return holders
 
 
 def _field(run: Run, known: Known) -> Run:
@@ -163,6 +185,7 @@ def _shared(shared: list[Run], known: Known) -> list[Value]:
         and (value := Value.of(run, Scope.ROOM, Certainty.LIKELY)) is not None
     ]
     for _, _, value in sorted(runs, key=lambda one: one[:2]):
+        value.shapes = min(known.shapes(client, one) for client, one in value.by_client.items())
         if not any(other.takes_in(value) for other in values):
             values.append(value)
     return values
@@ -178,9 +201,7 @@ def _each_room(rooms: list[Value]) -> list[Value]:
                 members = [one for one in room.instances if one.client in inside]
                 others = len(room.by_client) - len(inside)
                 why = f"another for {others} other clients" if others else "another at other times"
-                values.append(
-                    Value(Scope.ROOM, room.certainty, inside, members, room.spans, why)
-                )
+                values.append(Value(Scope.ROOM, room.certainty, inside, members, room.spans, why))
     return values
 
 

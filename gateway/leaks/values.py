@@ -4,9 +4,10 @@ Never: flows; what chance would show; files (their text is handed in)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import re2
 from ahocorasick_rs import BytesAhoCorasick
@@ -55,6 +56,16 @@ class Hit:
     encoding no longer than this; 0.0 for patterns and digests."""
 
 
+class _Pattern(Protocol):
+    """What is used of re2's compiled patterns, which have no types."""
+
+    def search(self, text: bytes) -> re.Match[bytes] | None:
+        """Find the first place."""
+
+    def finditer(self, text: bytes) -> Iterator[re.Match[bytes]]:
+        """Find all places."""
+
+
 class _Needle(NamedTuple):
     kind: IdentifierKind
     which: int
@@ -63,11 +74,9 @@ class _Needle(NamedTuple):
 
 
 def read_values(kind: IdentifierKind, text: str, file: str) -> list[Given]:
-    """Read a file of values, one a line; empty lines and those that begin with # are passed over."""
+    """Read a file of values, one a line; empty lines and those that begin with # are none."""
     lines = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
-    return [
-        Given(kind, line, file, number) for number, line in lines if line and line[0] != "#"
-    ]
+    return [Given(kind, line, file, number) for number, line in lines if line and line[0] != "#"]
 
 
 def compile_values(
@@ -95,7 +104,7 @@ class Values:
         self,
         needles: list[_Needle],
         digests: Digests,
-        patterns: list[tuple[IdentifierKind, re2.Pattern[bytes]]],
+        patterns: list[tuple[IdentifierKind, _Pattern]],
     ) -> None:
         self._needles = needles
         self._digests = digests
@@ -191,7 +200,7 @@ def _octets(given: Given, text: str, problems: list[Problem], length: int = 0) -
 
 def _patterns(
     patterns: list[Given], problems: list[Problem]
-) -> list[tuple[IdentifierKind, re2.Pattern[bytes]]]:
+) -> list[tuple[IdentifierKind, _Pattern]]:
     compiled = []
     if len(patterns) > _MAX_PATTERNS:
         problems.append(_problem(patterns[-1], f"more than {_MAX_PATTERNS} patterns"))
@@ -218,9 +227,7 @@ def _reason(error: Exception) -> str:
     return word.decode(errors="replace") if isinstance(word, bytes) else str(error)
 
 
-def _of_pattern(
-    payload: bytes, number: int, kind: IdentifierKind, pattern: re2.Pattern[bytes]
-) -> list[Hit]:
+def _of_pattern(payload: bytes, number: int, kind: IdentifierKind, pattern: _Pattern) -> list[Hit]:
     hits = []
     for match in pattern.finditer(payload):
         start, end = match.span()
