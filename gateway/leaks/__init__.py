@@ -1,4 +1,4 @@
-"""What leaks.  Owns: finders of identifiers, by value and unnamed; ping sweeps; the observer's test.
+"""What leaks.  Owns: finders of identifiers, given and unnamed; ping sweeps; the observer's test.
 Knows: statistics, and the encodings of values.  Never: files, sockets, the clock, chance; policy.
 
 A Finder is shown packets (`seen`) and asked in the end (`findings`); what it keeps is bounded."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import hmac
 import re
@@ -18,12 +19,13 @@ from gateway.model import IdentifierKind
 # What an identifier in text is made of (an e-mail address too), at most 128 characters of it.
 _WORD = re.compile(rb"[A-Za-z0-9_.@+%~=:-]{4,128}")
 _WIDE = re.compile(rb"(?:[A-Za-z0-9_.@+-]\0){4,64}")
-_PARTS = re.compile(rb"[=:@%]|[^A-Za-z0-9]")
+_PARTS = re.compile(rb"[^A-Za-z0-9]")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{6,128}={0,2}")
 # A number of 4 or 8 octets may stand anywhere; each place costs four digests, so only the first
 # octets are tried: headers, where ids are.
 _NUMBERS_WITHIN = 64
 _MAX_WORDS = 64
+_MIN_PART_LEN = 4
 _MAX_KNOWN = 65_536
 
 
@@ -87,26 +89,28 @@ def _candidates(payload: bytes) -> Iterator[tuple[int, int, str, bytes]]:
 
 
 def _of_word(at: int, word: bytes) -> Iterator[tuple[int, int, str, bytes]]:
-    yield at, len(word), "text", word
+    """Give the word, what stands behind its last sign of a key ("user=", "id:"), and its parts."""
+    whole = {word}
+    for sign in (b"=", b":"):
+        bare = word.rstrip(b"=")
+        whole.add(word[bare.rfind(sign) + 1 :])
+    for one in whole:
+        start = at + len(word) - len(one)
+        yield start, len(one), "text", one
+        yield from _decoded(start, one)
     start = 0
     for cut in (*(match.span() for match in _PARTS.finditer(word)), (len(word), len(word))):
         part = word[start : cut[0]]
-        if len(part) >= 4 and part != word:
+        if len(part) >= _MIN_PART_LEN and part not in whole:
             yield at + start, len(part), "text", part
         start = cut[1]
-    tail = word.rpartition(b"=")[2].rpartition(b":")[2]
-    if tail != word and len(tail) >= 4:
-        yield at + len(word) - len(tail), len(tail), "text", tail
-    if b"%" in word:
-        yield at, len(word), "percent-encoding", urllib.parse.unquote_to_bytes(word)
-    yield from _decoded(at, word)
 
 
 def _decoded(at: int, word: bytes) -> Iterator[tuple[int, int, str, bytes]]:
-    try:
+    if b"%" in word:
+        yield at, len(word), "percent-encoding", urllib.parse.unquote_to_bytes(word)
+    with contextlib.suppress(ValueError):
         yield at, len(word), "hex", bytes.fromhex(word.decode())
-    except ValueError:
-        pass
     if _BASE64.fullmatch(word):
         bare = word.rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
         try:

@@ -9,6 +9,10 @@ SIGNIFICANCE = 1e-3
 """Of one search in a thousand, no more than one reports something that chance put there."""
 
 
+_EVERY_ONE, _ONE_IN = 64, 8
+_OCTETS_EACH = 32
+
+
 class Octets:
     """How often each octet was seen: the odds by which a string appears in such traffic."""
 
@@ -16,12 +20,17 @@ class Octets:
         # As if each octet had been seen once, so that none is impossible.
         self._counts = [1] * 256
         self._total = 256
+        self._packets = 0
 
     def seen(self, payload: bytes) -> None:
-        """Count some octets of a payload: 8, spread over it, different from packet to packet."""
-        counts, length = self._counts, len(payload)
-        step = length // 8 or 1
-        for octet in payload[self._total % step :: step]:
+        """Count some 32 octets, spread over the payload: of the first packets, and of one in eight
+        later on."""
+        self._packets += 1
+        if self._packets > _EVERY_ONE and self._packets % _ONE_IN:
+            return
+        counts = self._counts
+        step = len(payload) // _OCTETS_EACH or 1
+        for octet in payload[self._packets // _ONE_IN % step :: step]:
             counts[octet] += 1
             self._total += 1
 

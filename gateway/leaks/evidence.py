@@ -59,9 +59,18 @@ class Value:
         if other.shapes > self.shapes:
             self._shrink(other)
         if min(map(len, other.by_client.values())) >= _MIN_SPAN:
-            self.spans += other.spans
+            self.spans += self._within(other)
             self.instances += other.instances
         return True
+
+    def _within(self, other: Value) -> list[Span]:
+        """Give where the value is in a longer run that holds it."""
+        client = next(iter(other.by_client))
+        own = self.by_client[client]
+        at = other.by_client[client].find(own)
+        if at < 0:
+            return other.spans
+        return [replace(span, offset=span.offset + at, length=len(own)) for span in other.spans]
 
     def _shrink(self, other: Value) -> None:
         """Take a part of the value for the whole: it is in more shapes, so what is around it there
@@ -142,18 +151,21 @@ def _told(value: Value, clients: int, endpoints: int, places: int, lasted_s: flo
     towards = f"towards up to {endpoints} endpoints ({places} addresses) over {lasted_s:.0f} s"
     match value.scope:
         case Scope.USER:
-            told = f"constant for each of {clients} clients {towards}, and another for each: a user id, or one of the user's device or session"
+            told = (
+                f"constant for each of {clients} clients {towards}, and another for each: "
+                "a user id, or an id of the user's device or session"
+            )
         case Scope.SESSION:
             told = (
-                f"constant for each of {clients} clients {towards}, and another for each, where RTP "
-                "has its SSRC: an identifier for as long as the session lasts"
+                f"constant for each of {clients} clients {towards}, and another for each, where "
+                "RTP has its SSRC: an identifier for as long as the session lasts"
             )
         case Scope.ROOM:
             told = f"the same for {clients} clients {towards}: a room"
         case Scope.FLOW:
             told = (
-                f"constant for each of {clients} clients towards one address over {lasted_s:.0f} s: "
-                "a connection id would look the same"
+                f"constant for each of {clients} clients towards one address over {lasted_s:.0f} "
+                "s: a connection id would look the same"
             )
         case _:
             told = f"constant for the client {towards}; a second client would tell whose it is"
@@ -165,7 +177,7 @@ def _each_once(instances: Iterable[Instance]) -> list[Instance]:
 
 
 def _joined(spans: Iterable[Span]) -> list[Span]:
-    """Join the places that are the same in datagrams of several lengths; the most frequent first."""
+    """Join the places that are the same in several lengths; the most frequent first."""
     lengths: dict[tuple[int, int], set[int]] = {}
     for span in spans:
         lengths.setdefault((span.offset, span.length), set()).update((span.shortest, span.longest))

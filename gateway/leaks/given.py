@@ -18,6 +18,9 @@ _MAX_PLACES = 64
 # So many hits at one offset of one flow are one fact: the flow has constant octets there.
 _PERSISTENT = 3
 _PLACES_IN_A_DATAGRAM = 1_500
+# What is likelier than one place in a million (a small number among zeros) is no chance of octets
+# but of their meaning: it stands there because it is a count or a version, in flow after flow.
+_MAX_ODDS = 2.0**-20
 
 _Flow = tuple[bytes, Endpoint]
 
@@ -97,7 +100,9 @@ class GivenFinder:
         """Tell whether chance would hardly show a value in so many flows, or in one place of so
         many flows again and again; among all strings that were searched for."""
         persistent = {place[0] for place, count in seen.places.items() if count >= _PERSISTENT}
-        odds = expected / max(self._searched, 1)
+        odds = self._octets.odds(seen.octets)
+        if odds > _MAX_ODDS:
+            return False
         places = len(self._flows) * _PLACES_IN_A_DATAGRAM
         by_flows = tail(expected, len(seen.flows))
         by_place = tail(places * odds, len(persistent))

@@ -1,5 +1,5 @@
 """How well an observer matches.  Owns: scores of pairs → accuracy and ROC-AUC, against chance.
-Knows: Mann and Whitney's U, Hanley and McNeil 1982 (its error), Wilson's interval, permutation tests.
+Knows: Mann and Whitney's U, Hanley and McNeil 1982 (its error), Wilson's interval, permutations.
 Never: what is matched; chance is handed in."""
 
 from __future__ import annotations

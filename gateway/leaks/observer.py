@@ -1,5 +1,5 @@
-"""The observer's test.  Owns: what someone on the wire behind the gateway can tell: who a user is, or
-that two are in one room.  Knows: findings, traces, matching.
+"""The observer's test.  Owns: what someone on the wire behind the gateway can tell: who a user is,
+or that two are in one room.  Knows: findings, traces, matching.
 Never: which wire it is; chance and the clock are handed in."""
 
 from __future__ import annotations
@@ -184,7 +184,8 @@ def _sentence(
         parts.append(f"All {sizes.datagrams} datagrams are of one size.")
     else:
         parts.append(
-            f"{sizes.distinct} sizes of datagram were seen; one tells {sizes.entropy_bits:.1f} bits."
+            f"{sizes.distinct} sizes of datagram were seen, "
+            f"{sizes.entropy_bits:.1f} bits a datagram."
         )
     if again is not None:
         parts.append(f"By sizes alone, an observer knows {_share(again)}.")

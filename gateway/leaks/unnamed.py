@@ -1,6 +1,6 @@
 """Identifiers that nobody named.  Owns: the finder of octets that stay the same for a client, or
-for clients that are together.  Knows: RFC 3550 (where an SSRC is), RFC 8446 and 9147 (what a handshake
-looks like).  Never: what any other protocol looks like; the clock."""
+for clients that are together.  Knows: RFC 3550 (where an SSRC is), RFC 8446 and 9147 (how a
+handshake looks).  Never: how any other protocol looks; the clock."""
 
 from __future__ import annotations
 
@@ -102,6 +102,8 @@ def _users(own: list[Run], rooms: list[Value], known: Known) -> list[Value]:
         if not _is_identifier(run, -again):
             continue
         value.scope = _scope(run, value, known)
+        if value.scope is Scope.FLOW:
+            value.certainty = Certainty.POSSIBLE
         if value.scope is Scope.USER and (holders := _others(value, known)):
             value.by_client |= holders
             rooms.append(replace(value, scope=Scope.ROOM))
