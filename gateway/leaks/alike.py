@@ -5,7 +5,7 @@ Knows: nothing of any protocol.  Never: what an octet means."""
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -18,7 +18,7 @@ HEAD_LEN = 256
 _KIND_LEN = 5
 _MAX_KINDS = 8
 _MAX_KIND_LENGTH = 1_500
-_MAX_FRONTS = 4_096
+_MAX_LENGTHS = 256
 _MIN_DIFFERENT = 3
 _CHANGED = re.compile(rb"[^\0]{3}")
 
@@ -75,35 +75,61 @@ class Memory:
 class Kinds:
     """Which octets near the front tell kinds of datagram of one length apart.
 
-    An octet does that which takes a few values in one client's datagrams.  What differs between
-    clients only could be an identifier, and must not keep them from being compared.
+    An octet does that which takes a few values in one client's datagrams, and such as others send
+    too.  What differs between clients only could be an identifier, or a counter that each began
+    elsewhere, and must not keep them from being compared.
     """
 
     def __init__(self) -> None:
-        # By length, for each place: the values that one client's datagrams take beside its first.
-        self._values: dict[int, tuple[set[int], ...]] = {}
+        # By client and length, for each place: the values that its datagrams take.
+        self._values: dict[bytes, dict[int, tuple[set[int], ...]]] = {}
+        self._places: dict[int, tuple[int, ...]] = {}
 
-    def note(self, base: bytes, front: bytes, length: int) -> None:
-        """Learn of a datagram whose front differs from the client's first of that length."""
-        values = self._values.setdefault(length, tuple(set() for _ in range(_KIND_LEN)))
-        for at, (one, other) in enumerate(zip(base, front, strict=True)):
-            if one != other and len(values[at]) <= _MAX_KINDS:
-                values[at].update((one, other))
+    def note(self, client: bytes, front: bytes, length: int) -> None:
+        """Learn of a datagram whose front is not that of the client's last of that length."""
+        lengths = self._values.setdefault(client, {})
+        places = lengths.get(length)
+        if places is None:
+            if len(lengths) >= _MAX_LENGTHS:
+                return
+            places = lengths[length] = tuple({octet} for octet in front)
+            is_new = True
+        else:
+            is_new = False
+            for values, octet in zip(places, front, strict=True):
+                if octet not in values and len(values) <= _MAX_KINDS:
+                    values.add(octet)
+                    is_new = True
+        if is_new:
+            self._places[length] = self._telling(length)
 
     def kind(self, front: bytes, length: int) -> bytes:
         """Give what of these octets tells the kind."""
-        values = self._values.get(length)
-        if values is None:
-            return b""
-        places = (at for at, of in enumerate(values) if 0 < len(of) <= _MAX_KINDS)
-        return b"".join(bytes((at, front[at])) for at in places)
+        places = self._places.get(length)
+        return b"".join([bytes((at, front[at])) for at in places]) if places else b""
+
+    def forget(self, client: bytes) -> None:
+        """Let a client's values go."""
+        self._values.pop(client, None)
+
+    def _telling(self, length: int) -> tuple[int, ...]:
+        every = [of[length] for of in self._values.values() if length in of]
+        return tuple(at for at in range(_KIND_LEN) if _tells([places[at] for places in every]))
+
+
+def _tells(clients: list[set[int]]) -> bool:
+    """Tell whether the values that each client sends at a place are kinds."""
+    if not 1 < max(map(len, clients)) <= _MAX_KINDS:
+        return False
+    seen = Counter(octet for values in clients for octet in values)
+    return len(clients) == 1 or all(any(seen[octet] > 1 for octet in values) for values in clients)
 
 
 @dataclass(slots=True)
 class _Client:
     sorts: OrderedDict[Sort, Memory] = field(default_factory=OrderedDict)
-    fronts: dict[tuple[int, int], bytes] = field(default_factory=dict)
-    """Of the first datagram of each length and first octet."""
+    fronts: dict[int, bytes] = field(default_factory=dict)
+    """Of the last datagram of each length."""
 
 
 class Sorts:
@@ -127,10 +153,10 @@ class Sorts:
         of_client = self._clients.get(client)
         if of_client is None:
             if len(self._clients) >= limits.max_clients:
-                self._clients.popitem(last=False)
+                self._kinds.forget(self._clients.popitem(last=False)[0])
             of_client = self._clients[client] = _Client()
         sorts = of_client.sorts
-        shape = Shape(len(payload), payload[0], self._kind(of_client, payload))
+        shape = Shape(len(payload), payload[0], self._kind(client, of_client, payload))
         sort = Sort(endpoint, shape, int(time_s // limits.window_s))
         octets = int.from_bytes(payload[:HEAD_LEN], "big")
         memory = sorts.get(sort)
@@ -161,16 +187,16 @@ class Sorts:
             return None
         return shape._replace(kind=kind)
 
-    def _kind(self, of_client: _Client, payload: bytes | memoryview) -> bytes:
+    def _kind(self, client: bytes, of_client: _Client, payload: bytes | memoryview) -> bytes:
         length = len(payload)
         if not _KIND_LEN < length <= _MAX_KIND_LENGTH:
             return b""
         front = bytes(payload[1 : 1 + _KIND_LEN])
-        if len(of_client.fronts) >= _MAX_FRONTS:
-            of_client.fronts.clear()
-        base = of_client.fronts.setdefault((length, payload[0]), front)
-        if front != base:
-            self._kinds.note(base, front, length)
+        if of_client.fronts.get(length) != front:
+            if len(of_client.fronts) >= _MAX_LENGTHS:
+                of_client.fronts.clear()
+            of_client.fronts[length] = front
+            self._kinds.note(client, front, length)
         return self._kinds.kind(front, length)
 
 
@@ -193,14 +219,17 @@ class Instance:
     protocol: Protocol | None
 
     def goes_on(self, later: Instance) -> bool:
-        """Take in a later period, unless octets that stayed the same in each are others now: three
-        side by side, for a counter's high octets change one at a time."""
-        varies = int.from_bytes(self.varies, "big") | int.from_bytes(later.varies, "big")
+        """Take in a later period, unless octets that stayed the same in one of them are others now:
+        three side by side, for a counter's high octets change one at a time."""
+        length = len(self.head)
         head, other = int.from_bytes(self.head, "big"), int.from_bytes(later.head, "big")
-        changed = ((head ^ other) & ~_whole(varies, len(self.head))).to_bytes(len(self.head), "big")
+        varies = int.from_bytes(self.varies, "big"), int.from_bytes(later.varies, "big")
+        joined = varies[0] | varies[1] | (head ^ other)
+        both = _whole(varies[0], length) & _whole(varies[1], length)
+        changed = (_whole(joined, length) & ~both).to_bytes(length, "big")
         if min(self.different, later.different) >= _MIN_DIFFERENT and _CHANGED.search(changed):
             return False
-        self.varies = (varies | (head ^ other)).to_bytes(len(self.head), "big")
+        self.varies = joined.to_bytes(length, "big")
         self.endpoints |= later.endpoints
         self.packets += later.packets
         self.different += later.different
@@ -209,7 +238,7 @@ class Instance:
 
 
 def _whole(varying: int, length: int) -> int:
-    """Give 0xff for each octet that has a bit."""
+    """Give 0xff for each octet that has a bit set."""
     octets = varying.to_bytes(length, "big")
     return int.from_bytes(bytes(255 if octet else 0 for octet in octets), "big")
 

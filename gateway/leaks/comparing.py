@@ -53,6 +53,14 @@ class Run:
         """Give its octets in one instance."""
         return instance.head[self.start : self.end]
 
+    def holders(self) -> dict[bytes, set[bytes]]:
+        """Give octets → the clients that kept them for a period."""
+        found: dict[bytes, set[bytes]] = {}
+        for one in self.instances:
+            if not any(one.varies[self.start : self.end]):
+                found.setdefault(self.value(one), set()).add(one.client)
+        return found
+
     def values(self) -> dict[bytes, bytes]:
         """Give client → octets, in the last period where they stayed the same."""
         return {

@@ -37,6 +37,8 @@ class Value:
     """What of the evidence the places do not say."""
     shapes: int = 0
     """In how many shapes each client has it."""
+    holders: dict[bytes, set[bytes]] = field(default_factory=dict)
+    """Of a room: octets → the clients that sent them, at one time or another."""
 
     @classmethod
     def of(cls, run: Run, scope: Scope, certainty: Certainty) -> Value | None:
@@ -81,6 +83,7 @@ class Value:
         if at < 0 or other.by_client.keys() != self.by_client.keys():
             return
         self.spans = [replace(span, offset=span.offset + at, length=length) for span in self.spans]
+        self.holders = {one[at : at + length]: of for one, of in self.holders.items()}
         self.by_client, self.shapes = dict(other.by_client), other.shapes
 
 

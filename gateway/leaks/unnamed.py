@@ -105,11 +105,18 @@ def _users(own: list[Run], rooms: list[Value], known: Known) -> list[Value]:
         if value.scope is Scope.FLOW:
             value.certainty = Certainty.POSSIBLE
         if value.scope is Scope.USER and (holders := _others(value, known)):
-            value.by_client |= holders
-            rooms.append(replace(value, scope=Scope.ROOM))
+            rooms.append(_as_room(value, holders))
         else:
             values.append(value)
     return values
+
+
+def _as_room(value: Value, holders: dict[bytes, bytes]) -> Value:
+    by_client = value.by_client | holders
+    clients: dict[bytes, set[bytes]] = {}
+    for client, octets in by_client.items():
+        clients.setdefault(octets, set()).add(client)
+    return replace(value, scope=Scope.ROOM, by_client=by_client, holders=clients)
 
 
 def _others(value: Value, known: Known) -> dict[bytes, bytes]:
@@ -179,14 +186,15 @@ def _scope(run: Run, value: Value, known: Known) -> Scope:
 def _shared(shared: list[Run], known: Known) -> list[Value]:
     """Join the runs that some clients share and others do not, or not at all times."""
     values: list[Value] = []
-    runs = [
-        (-len(value.by_client), run.start - run.end, value)
+    candidates = [
+        (-len(value.by_client), run.start - run.end, run, value)
         for run in shared
         if run.end - run.start >= _MIN_OWN
         and _together(run)
         and (value := Value.of(run, Scope.ROOM, Certainty.LIKELY)) is not None
     ]
-    for _, _, value in sorted(runs, key=lambda one: one[:2]):
+    for _, _, run, value in sorted(candidates, key=lambda one: one[:2]):
+        value.holders = run.holders()
         value.shapes = min(known.shapes(client, one) for client, one in value.by_client.items())
         if not any(other.takes_in(value) for other in values):
             values.append(value)
@@ -195,16 +203,17 @@ def _shared(shared: list[Run], known: Known) -> list[Value]:
 
 def _each_room(rooms: list[Value]) -> list[Value]:
     """Give one value for each room that clients share."""
-    values = []
-    for room in rooms:
-        for octets in dict.fromkeys(room.by_client.values()):
-            inside = {client: one for client, one in room.by_client.items() if one == octets}
-            if len(inside) > 1:
-                members = [one for one in room.instances if one.client in inside]
-                others = len(room.by_client) - len(inside)
-                why = f"another for {others} other clients" if others else "another at other times"
-                values.append(Value(Scope.ROOM, room.certainty, inside, members, room.spans, why))
-    return values
+    return [
+        replace(
+            room,
+            by_client=dict.fromkeys(sorted(clients), octets),
+            instances=[one for one in room.instances if one.client in clients],
+            why=f"{len(room.holders) - 1} others for other clients or at other times",
+        )
+        for room in rooms
+        for octets, clients in room.holders.items()
+        if len(clients) > 1
+    ]
 
 
 def _together(run: Run) -> bool:
