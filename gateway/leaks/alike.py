@@ -84,6 +84,7 @@ class Kinds:
         # By client and length, for each place: the values that its datagrams take.
         self._values: dict[bytes, dict[int, tuple[set[int], ...]]] = {}
         self._places: dict[int, tuple[int, ...]] = {}
+        """Of the lengths of which some client sends several kinds."""
 
     def note(self, client: bytes, front: bytes, length: int) -> None:
         """Learn of a datagram whose front is not that of the client's last of that length."""
@@ -92,8 +93,8 @@ class Kinds:
         if places is None:
             if len(lengths) >= _MAX_LENGTHS:
                 return
-            places = lengths[length] = tuple({octet} for octet in front)
-            is_new = True
+            lengths[length] = tuple({octet} for octet in front)
+            is_new = length in self._places
         else:
             is_new = False
             for values, octet in zip(places, front, strict=True):

@@ -48,8 +48,8 @@ class Digests:
         # Words come again and again: what was looked up is not looked up twice.
         self._known: dict[bytes, Digest | None] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._digests)
+    def __len__(self) -> int:
+        return len(self._digests)
 
     def find(self, payload: bytes) -> list[tuple[int, int, str, Digest]]:
         """Give (offset, length, how it is written, whose digest) of each value found."""

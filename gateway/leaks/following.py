@@ -13,7 +13,9 @@ from gateway.model import Endpoint
 
 _BEFORE_LEN = 4
 _VALUE_LEN = 6
-_MAX_HEADS = 96
+_MAX_HEADS = 32
+# Of those who sent most; what follows each four octets of all of them is held at once.
+_MAX_CLIENTS = 16
 _MIN_HEADS = 3
 _MAX_VALUES = 32
 _WHY = "it floats: found by the octets in front of it, which are the same for all"
@@ -36,7 +38,8 @@ def following(every: list[Instance], found: list[Value], known: Known) -> list[V
         of_client.setdefault(one.client, []).append(one)
     if len(of_client) < 2:
         return []
-    after = {client: _after(members[-_MAX_HEADS:]) for client, members in of_client.items()}
+    busiest = sorted(of_client, key=lambda client: -len(of_client[client]))[:_MAX_CLIENTS]
+    after = {client: _after(of_client[client]) for client in busiest}
     values: list[Value] = []
     for before in _common(after):
         held = {
@@ -57,7 +60,7 @@ def following(every: list[Instance], found: list[Value], known: Known) -> list[V
 
 def _after(members: list[Instance]) -> dict[bytes, _After]:
     follows: dict[bytes, _After] = {}
-    for one in members:
+    for one in sorted(members, key=lambda one: -one.packets)[:_MAX_HEADS]:
         head = one.head
         for at in range(_BEFORE_LEN, len(head) - _VALUE_LEN + 1):
             before, octets = head[at - _BEFORE_LEN : at], head[at : at + _VALUE_LEN]

@@ -71,7 +71,7 @@ class GivenFinder:
         """Say what was found so far, by kind and encoding (Finder)."""
         groups: dict[tuple[IdentifierKind, str], list[tuple[_Seen, float | None]]] = {}
         for (kind, _, encoding), seen in self._seen.items():
-            is_exact = encoding == "pattern" or encoding.startswith("digest")
+            is_exact = encoding == "pattern"
             expected = None if is_exact else self._searched * self._octets.odds(seen.octets)
             if expected is None or self._is_significant(seen, expected):
                 groups.setdefault((kind, encoding), []).append((seen, expected))

@@ -67,7 +67,7 @@ def observe(
     shuffle: Shuffle,
     *,
     clients: Traces | None = None,
-    carries: Mapping[Hashable, Hashable] | None = None,
+    carries: Mapping[bytes, Hashable] | None = None,
 ) -> ObserverReport:
     """Take the observer's test.
 
@@ -110,7 +110,7 @@ def _again(traces: Sequence[Trace], shuffle: Shuffle) -> Match | None:
 def _across(
     front: Mapping[Hashable, Trace],
     behind: Mapping[Hashable, Trace],
-    carries: Mapping[Hashable, Hashable],
+    carries: Mapping[bytes, Hashable],
     shuffle: Shuffle,
 ) -> Match | None:
     """Match users with traces that carry one user each."""
@@ -130,7 +130,7 @@ def _across(
 def _presence(
     front: Mapping[Hashable, Trace],
     behind: Mapping[Hashable, Trace],
-    carries: Mapping[Hashable, Hashable],
+    carries: Mapping[bytes, Hashable],
 ) -> tuple[Presence, ...]:
     shared = Counter(carries.values())
     found = []
