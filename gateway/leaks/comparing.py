@@ -4,6 +4,7 @@ Knows: nothing of any protocol.  Never: whether a run is an identifier."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -76,11 +77,18 @@ def comparable(every: list[Instance]) -> dict[Shape, list[Instance]]:
     for one in every:
         if one.different >= MIN_DIFFERENT:
             shapes.setdefault(one.shape, []).append(one)
-    for members in shapes.values():
-        members.sort(key=lambda one: -one.packets)
-        del members[_MAX_INSTANCES:]
-        members.sort(key=lambda one: (one.window, one.client))
-    return shapes
+    return {shape: _chosen(members) for shape, members in shapes.items()}
+
+
+def _chosen(members: list[Instance]) -> list[Instance]:
+    """Choose 32 instances: of each client first one, and the same clients in every shape."""
+    turns: Counter[bytes] = Counter()
+    ordered = []
+    for one in sorted(members, key=lambda one: (one.client, one.window)):
+        ordered.append((turns[one.client], one.client, one))
+        turns[one.client] += 1
+    ordered.sort(key=lambda turn: turn[:2])
+    return [one for *_, one in ordered[:_MAX_INSTANCES]]
 
 
 def ways(members: list[Instance]) -> list[Way]:
@@ -152,16 +160,22 @@ def _bridged(members: list[Instance], found: list[Way]) -> list[tuple[Way, int, 
 
 def _shared(members: list[Instance], start: int, end: int) -> set[int]:
     """Give the places where two clients agree on three octets side by side, which chance does once
-    in 16 million."""
-    shared: set[int] = set()
+    in 16 million; and not those where only some of such clients go on agreeing, by chance."""
+    agreeing: Counter[int] = Counter()
     for number, one in enumerate(members):
         for other in members[number + 1 :]:
-            if one.client == other.client:
-                continue
-            for at in range(start, end - _SHARED_LEN + 1):
-                if one.head[at : at + _SHARED_LEN] == other.head[at : at + _SHARED_LEN]:
-                    shared.update(range(at, at + _SHARED_LEN))
-    return shared
+            if one.client != other.client:
+                agreeing.update(_agreeing(one.head, other.head, start, end))
+    most = max(agreeing.values(), default=0)
+    return {at for at, pairs in agreeing.items() if 2 * pairs >= most}
+
+
+def _agreeing(head: bytes, other: bytes, start: int, end: int) -> set[int]:
+    found: set[int] = set()
+    for at in range(start, end - _SHARED_LEN + 1):
+        if head[at : at + _SHARED_LEN] == other[at : at + _SHARED_LEN]:
+            found.update(range(at, at + _SHARED_LEN))
+    return found
 
 
 def _runs(found: list[Way]) -> Iterator[tuple[Way, int, int]]:
