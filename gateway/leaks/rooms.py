@@ -19,6 +19,12 @@ _WHY = (
     "the same, and a client in another room would tell"
 )
 
+_WHY_BESIDE = (
+    "it stands beside the user id, and nothing else speaks for it; a constant of the protocol "
+    "would look the same, and a client in another room would tell"
+)
+_MAX_ID_LEN = 8
+
 
 @dataclass(slots=True)
 class _Places:
@@ -45,7 +51,8 @@ def rooms_beside(users: list[Value], same: list[Run], known: Known) -> list[Valu
     }
     places = _shingles(same, edges)
     found = {octets: one for octets, one in places.items() if _is_candidate(octets, one)}
-    return [value for value in _joined(found) if _is_sent_around(value, known)]
+    rooms = [value for value in _joined(found, _WHY) if _is_sent_around(value, known)]
+    return rooms or _touching(users, places, known)
 
 
 def _shingles(same: list[Run], edges: set[tuple[Shape, int]]) -> dict[bytes, _Places]:
@@ -62,19 +69,31 @@ def _shingles(same: list[Run], edges: set[tuple[Shape, int]]) -> dict[bytes, _Pl
 
 def _is_candidate(octets: bytes, one: _Places) -> bool:
     offsets = {at for _, at in one.at}
+    return len(offsets) >= 2 and one.is_beside and _is_telling(octets) and octets not in _MAGIC
+
+
+def _touching(users: list[Value], places: dict[bytes, _Places], known: Known) -> list[Value]:
+    """Find the four octets beside a user's binary id, where there is nothing else to go by: all
+    datagrams have it at one offset, as in pings alone."""
+    if not any(_is_binary(value) for value in users if value.scope is Scope.USER):
+        return []
+    found = {octets: one for octets, one in places.items() if one.is_beside and _is_telling(octets)}
+    rooms = [value for value in _joined(found, _WHY_BESIDE) if _is_sent_around(value, known)]
+    return sorted(rooms, key=lambda value: -len(value.spans))[:1]
+
+
+def _is_binary(value: Value) -> bool:
+    octets = b"".join(value.by_client.values())
+    return len(octets) <= _MAX_ID_LEN * len(value.by_client) and not octets.isascii()
+
+
+def _is_telling(octets: bytes) -> bool:
     is_text = all(32 <= octet < 127 for octet in octets)
-    return (
-        len(offsets) >= 2
-        and one.is_beside
-        and octets[0] != 0
-        and octets[-1] != 0
-        and len(set(octets) - {0}) >= _MIN_TELLING
-        and octets not in _MAGIC
-        and not is_text
-    )
+    is_whole = octets[0] != 0 and octets[-1] != 0
+    return is_whole and not is_text and len(set(octets) - {0}) >= _MIN_TELLING
 
 
-def _joined(found: dict[bytes, _Places]) -> list[Value]:
+def _joined(found: dict[bytes, _Places], why: str) -> list[Value]:
     values = []
     for octets, one in found.items():
         members: list[Instance] = [each for run in one.runs for each in run.instances]
@@ -83,7 +102,7 @@ def _joined(found: dict[bytes, _Places]) -> list[Value]:
             continue
         spans = [Span(shape.length, shape.length, at, _LEN) for shape, at in sorted(one.at)]
         by_client = dict.fromkeys(clients, octets)
-        values.append(Value(Scope.ROOM, Certainty.POSSIBLE, by_client, members, spans, _WHY))
+        values.append(Value(Scope.ROOM, Certainty.POSSIBLE, by_client, members, spans, why))
     return values
 
 

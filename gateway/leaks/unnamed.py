@@ -19,6 +19,7 @@ from gateway.model import Endpoint, Protocol
 _NAME_PORTS = frozenset({53, 5353})
 _PASSED_OVER = frozenset({Protocol.DNS, Protocol.TLS, Protocol.ICMP})
 _MIN_OWN = 3
+_OFTEN = 4
 _FIELD_LEN = 4
 _MIN_DURATION_S = 5.0
 _MAX_RUNS = 256
@@ -165,6 +166,9 @@ def _is_identifier(run: Run, shapes: int) -> bool:
         return False
     if not run.touches_varying:
         return run.differing >= _MIN_OWN or shapes >= 2
+    values = run.values().values()
+    if shapes >= _OFTEN and all(len(set(octets) - {0}) >= _MIN_OWN for octets in values):
+        return True  # a clock's high octets may come again too, but some of them are zeros
     return run.differing >= _FIELD_LEN and all(
         one.last_s - one.first_s >= _MIN_DURATION_S or len(one.endpoints) > 1
         for one in run.instances

@@ -44,6 +44,7 @@ def places(name: str, kind: str) -> set[tuple[int, int]]:
         "the next number": (captures.SPEAKER, captures.SPEAKER, NEXT),
         "two captures": (captures.SPEAKER, captures.TOKEN, BOBS),
         "a speaker and an audience": (captures.SPEAKER, NOPONG, BOBS),
+        "the next number, two captures": (captures.TOKEN, NOPONG, NEXT),
         "two who ping three edges": (NOPONG, NOPONG, BOBS),
     },
     encrypted={

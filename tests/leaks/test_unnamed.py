@@ -198,6 +198,39 @@ class UnnamedTests(SynchronousTestCase):
         self.assertTrue(covers(found[1], 28, 6))
         self.assertEqual(found[1].certainty, Certainty.POSSIBLE)
 
+    def test_pings_alone(self) -> None:
+        """Pings alone show users and their room, as the researchers saw it."""
+
+        def payload(chance: random.Random, client: bytes, number: int, to: Endpoint) -> bytes:
+            uid = random.Random(client).randbytes(4)
+            head = bytes.fromhex("380001009200dec0ad0b") + uid
+            return head + struct.pack("<HII", number, 1, 2) + bytes(22) + chance.randbytes(10)
+
+        found = identified(talk(payload, (ALICE, BOB)))
+        self.assertEqual([one.scope for one in found], [Scope.USER, Scope.ROOM])
+        self.assertIn(
+            "octets 10..13 of 56-octet datagrams: constant for each of 2", found[0].sentence
+        )
+        self.assertIn("towards up to 7 endpoints (7 addresses) over 21 s", found[0].sentence)
+        self.assertIn("octets 6..9 of 56-octet datagrams: the same for 2", found[1].sentence)
+        self.assertEqual(found[1].certainty, Certainty.POSSIBLE)
+
+    def test_many(self) -> None:
+        """Thirty clients in four rooms: one finding for the users, one for each room."""
+        finder, chance = UnnamedFinder(), random.Random(1)
+        uids = [chance.randbytes(4) for _ in range(30)]
+        rooms = [chance.randbytes(4) for _ in range(4)]
+        for number in range(30 * 80):
+            one, kind = number % 30, chance.randrange(4)
+            head = bytes([kind, 0, 1, 0, 0x92, 0]) + bytes([0, 0, 1] if kind > 2 else b"")
+            tail = number.to_bytes(4, "little") + chance.randbytes(8)
+            payload = head + rooms[one % 4] + uids[one] + tail
+            to = SERVERS[chance.randrange(7)]
+            finder.seen(bytes([10, 0, 0, one]), to, number * 0.01, payload, True, None)
+        found = identified(finder)
+        self.assertEqual([one.scope for one in found], [Scope.USER] + [Scope.ROOM] * 4)
+        self.assertEqual(sorted(len(one.clients) for one in found), [7, 7, 8, 8, 30])
+
     def test_one_client(self) -> None:
         """With one client nothing is claimed, but that a second would tell."""
         found = talk(two_names, (ALICE,)).findings()
