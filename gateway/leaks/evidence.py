@@ -185,4 +185,4 @@ def _joined(spans: Iterable[Span]) -> list[Span]:
     for span in spans:
         lengths.setdefault((span.offset, span.length), set()).update((span.shortest, span.longest))
     ordered = sorted(lengths.items(), key=lambda item: (-len(item[1]), item[0]))
-    return [Span(min(of), max(of), offset, length) for (offset, length), of in ordered]
+    return [Span(min(of), max(of), offset, length, len(of)) for (offset, length), of in ordered]

@@ -51,12 +51,14 @@ class Span:
     """Octets from the start of the payload; of the first of them where the value floats."""
     length: int
     """Octets."""
+    lengths: int = 1
+    """How many lengths between the shortest and the longest have it there."""
 
     def __str__(self) -> str:
-        of = f"{self.shortest}"
-        if self.shortest != self.longest:
-            of += f"..{self.longest}"
-        return f"octets {self.offset}..{self.offset + self.length - 1} of {of}-octet datagrams"
+        where = f"octets {self.offset}..{self.offset + self.length - 1} of"
+        if self.lengths == 1:
+            return f"{where} {self.shortest}-octet datagrams"
+        return f"{where} datagrams of {self.lengths} lengths, {self.shortest}..{self.longest}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Finding:
     encoding: str = ""
     """How a given value was written: "u32 little-endian"."""
     expected: float | None = None
-    """Flows in which chance would show it, for a given value."""
+    """Hits that chance would make, for a given value."""
 
 
 class Finder(Protocol):
