@@ -15,6 +15,7 @@ MIN_DIFFERENT = 3
 """Datagrams, none a copy of the one before, of which octets that stay the same tell something."""
 _MAX_INSTANCES = 32
 _SHARED_LEN = 3
+_MIN_SAME, _SAME_SHARE = 3, 0.2
 
 
 class Way(Enum):
@@ -104,7 +105,9 @@ def speak_alike(members: list[Instance], found: list[Way]) -> bool:
     same = [at for at, way in enumerate(found) if at and way is Way.SAME]
     if members[0].head[0] >> 6 == 2:
         return 1 in same
-    return len(same) >= 3 and sum(members[0].head[at] != 0 for at in same) >= 2
+    steady = sum(way is not Way.VARIES for way in found)
+    is_much = len(same) >= max(_MIN_SAME, _SAME_SHARE * steady)
+    return is_much and sum(members[0].head[at] != 0 for at in same) >= 2
 
 
 def runs(members: list[Instance], found: list[Way]) -> list[Run]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gateway.leaks.alike import Limits, Sorts, instances
+from gateway.leaks.alike import Instance, Limits, Sorts, instances
 from gateway.leaks.comparing import Run, Way, comparable, runs, speak_alike, ways
 from gateway.leaks.evidence import Known, Value, sentences
 from gateway.leaks.findings import Certainty, Finding, Scope, addresses
@@ -20,6 +20,7 @@ _NAME_PORTS = frozenset({53, 5353})
 _PASSED_OVER = frozenset({Protocol.DNS, Protocol.TLS, Protocol.ICMP})
 _MIN_OWN = 3
 _OFTEN = 4
+_MANY, _FEW = 5, 0.2
 _FIELD_LEN = 4
 _MIN_DURATION_S = 5.0
 _MAX_RUNS = 256
@@ -53,24 +54,36 @@ class UnnamedFinder:
         """Say what was found so far, users first (Finder)."""
         every = instances(self._sorts)
         known = Known(every)
-        same: list[Run] = []
-        own: list[Run] = []
-        shared: list[Run] = []
-        for members in comparable(every).values():
-            found = ways(members)
-            if speak_alike(members, found):
-                for run in runs(members, found):
-                    (same if run.way is Way.SAME else own if run.way is Way.OWN else shared).append(
-                        run
-                    )
-        rooms = _shared(shared[:_MAX_RUNS], known)
-        users = _users(own[:_MAX_RUNS], rooms, known)
-        values = users + _each_room(rooms) + rooms_beside(users, same, known)
+        found = _runs(every)
+        rooms = _shared(found[Way.SHARED][:_MAX_RUNS], known)
+        users = _users(found[Way.OWN][:_MAX_RUNS], rooms, known)
+        values = users + _each_room(rooms) + rooms_beside(users, found[Way.SAME], known)
         values += following(every, values + rooms, known)
         values += lonely(every, known)
         ordered = sorted(sentences(values, known), key=_rank)
         flows = [one for one in ordered if one.scope is Scope.FLOW][_MAX_FLOWS:]
         return [one for one in ordered if one not in flows]
+
+
+def _runs(every: list[Instance]) -> dict[Way, list[Run]]:
+    """Give the runs of all shapes by their way, those of most packets first."""
+    found: dict[Way, list[Run]] = {way: [] for way in Way}
+    shapes = comparable(every).values()
+    for members in sorted(shapes, key=lambda members: -sum(one.packets for one in members)):
+        octets = ways(members)
+        if speak_alike(members, octets):
+            for run in runs(members, octets):
+                is_own = run.way is Way.SHARED and _is_nearly_own(run)
+                found[Way.OWN if is_own else run.way].append(run)
+    return found
+
+
+def _is_nearly_own(run: Run) -> bool:
+    """Tell whether each client has its own value, or nearly: a user may have two devices."""
+    holders = run.holders().values()
+    sharing = {client for clients in holders if len(clients) > 1 for client in clients}
+    clients = len(set().union(*holders))
+    return not sharing or (clients >= _MANY and len(sharing) <= _FEW * clients)
 
 
 def _rank(finding: Finding) -> tuple[int, int, int]:
@@ -92,7 +105,7 @@ def _users(own: list[Run], rooms: list[Value], known: Known) -> list[Value]:
     for run in own:
         wide = _field(run, known)
         value = Value.of(wide, Scope.USER, Certainty.LIKELY)
-        if value is not None and len(set(value.by_client.values())) == len(value.by_client):
+        if value is not None and _is_nearly_own(wide):
             again = min(known.shapes(client, one) for client, one in value.by_client.items())
             value.shapes = again
             candidates.append((wide.touches_varying, -again, wide.start - wide.end, wide, value))
@@ -167,12 +180,25 @@ def _is_identifier(run: Run, shapes: int) -> bool:
     if not run.touches_varying:
         return run.differing >= _MIN_OWN or shapes >= 2
     values = run.values().values()
-    if shapes >= _OFTEN and all(len(set(octets) - {0}) >= _MIN_OWN for octets in values):
-        return True  # a clock's high octets may come again too, but some of them are zeros
+    is_telling = all(len(set(octets) - {0}) >= _MIN_OWN for octets in values)
+    if shapes >= _OFTEN and is_telling and _overlap(run):
+        # A clock's high octets come again too: but wall clocks agree where clients are there at the
+        # same time, and of the time since a start the higher octets are zeros.
+        return True
     return run.differing >= _FIELD_LEN and all(
         one.last_s - one.first_s >= _MIN_DURATION_S or len(one.endpoints) > 1
         for one in run.instances
     )
+
+
+def _overlap(run: Run) -> bool:
+    """Tell whether all clients were there at one time."""
+    first_s: dict[bytes, float] = {}
+    last_s: dict[bytes, float] = {}
+    for one in run.instances:
+        first_s[one.client] = min(first_s.get(one.client, one.first_s), one.first_s)
+        last_s[one.client] = max(last_s.get(one.client, one.last_s), one.last_s)
+    return max(first_s.values()) <= min(last_s.values())
 
 
 def _scope(run: Run, value: Value, known: Known) -> Scope:

@@ -1,4 +1,4 @@
-"""Measures the leak finders: microseconds of CPU a packet, and the ratio to recognising the same packets.
+"""Measures the leak finders: CPU time a packet, and the ratio to recognising the same packets.
 Owns: the runs.  Knows: the captures of the tests.  Never: a figure of another run.
 
 Usage: scripts/bench leaks [CAPTURE...]; without one: a captured call of the tests."""

@@ -159,6 +159,13 @@ def two_names(chance: random.Random, client: bytes, number: int, to: Endpoint) -
             )
 
 
+def late(chance: random.Random, client: bytes, number: int, to: Endpoint) -> bytes:
+    """Wall clocks in four kinds of message, of clients that come one after another."""
+    now_ms = 1_763_900_000_000 + number * 250 + client[3] * 70_000
+    head = bytes([number % 4]) + b"\0\1\0\x92\0" + bytes([1, 2, 3][: number % 4])
+    return head + now_ms.to_bytes(8, "little") + chance.randbytes(8)
+
+
 @rows(
     nothing={
         "QUIC": (quic,),
@@ -231,6 +238,31 @@ class UnnamedTests(SynchronousTestCase):
         self.assertEqual([one.scope for one in found], [Scope.USER] + [Scope.ROOM] * 4)
         self.assertEqual(sorted(len(one.clients) for one in found), [7, 7, 8, 8, 30])
 
+    def test_one_after_another(self) -> None:
+        """The time of day is no identifier of clients that were there one after another."""
+        for first, then in ((0.0, 100.0), (0.0, 1_000.0)):
+            finder = UnnamedFinder()
+            for client, begun_s in ((ALICE, first), (BOB, then)):
+                chance = random.Random(client)
+                for number in range(84):
+                    payload = late(chance, client, number, SERVERS[0])
+                    to = SERVERS[number // 4 % 7]
+                    finder.seen(client, to, begun_s + number / 4, payload, True, None)
+            self.assertEqual(identified(finder), [])
+
+    def test_two_devices(self) -> None:
+        """One user's two devices among ten users do not hide the users, and are no room."""
+        names = tuple(bytes([10, 0, 0, number]) for number in range(11))
+
+        def payload(chance: random.Random, client: bytes, number: int, to: Endpoint) -> bytes:
+            uid = random.Random(client if client != names[10] else names[0]).randbytes(4)
+            head = b"\x38\0\1\0\x92\0" + number.to_bytes(2, "little") + uid
+            return head + bytes(4) + chance.randbytes(8)
+
+        found = identified(talk(payload, names))
+        self.assertEqual([one.scope for one in found], [Scope.USER])
+        self.assertEqual(found[0].clients, names)
+
     def test_one_client(self) -> None:
         """With one client nothing is claimed, but that a second would tell."""
         found = talk(two_names, (ALICE,)).findings()
@@ -299,6 +331,7 @@ class UnnamedTests(SynchronousTestCase):
         for number, (client, server, payload) in enumerate(packets):
             name = bytes([10, 0, 0, client])
             finder.seen(name, SERVERS[server], number * 2.0, memoryview(payload), True, None)
+        self.assertEqual(finder.findings(), finder.findings())
         for finding in finder.findings():
             self.assertTrue(all(s.offset + s.length <= s.shortest for s in finding.spans))
 
