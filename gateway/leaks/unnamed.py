@@ -4,6 +4,7 @@ handshake looks).  Never: how any other protocol looks; the clock."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from gateway.leaks.alike import Instance, Limits, Sorts, instances
@@ -68,8 +69,8 @@ class UnnamedFinder:
 def _runs(every: list[Instance]) -> dict[Way, list[Run]]:
     """Give the runs of all shapes by their way, those of most packets first."""
     found: dict[Way, list[Run]] = {way: [] for way in Way}
-    shapes = comparable(every).values()
-    for members in sorted(shapes, key=lambda members: -sum(one.packets for one in members)):
+    groups = comparable(every)
+    for members in sorted(groups, key=lambda members: -sum(one.packets for one in members)):
         octets = ways(members)
         if speak_alike(members, octets):
             for run in runs(members, octets):
@@ -236,6 +237,7 @@ def _each_room(rooms: list[Value]) -> list[Value]:
     return [
         replace(
             room,
+            certainty=_of_room(room),
             by_client=dict.fromkeys(sorted(clients), octets),
             instances=[one for one in room.instances if one.client in clients],
             why=f"{len(room.holders) - 1} others for other clients or at other times",
@@ -244,6 +246,13 @@ def _each_room(rooms: list[Value]) -> list[Value]:
         for octets, clients in room.holders.items()
         if len(clients) > 1
     ]
+
+
+def _of_room(room: Value) -> Certainty:
+    """A setting that some clients share is in one kind of message, and does not change."""
+    held = Counter(client for clients in room.holders.values() for client in clients)
+    is_sure = room.shapes > 1 or max(held.values()) > 1
+    return Certainty.LIKELY if is_sure else Certainty.POSSIBLE
 
 
 def _together(run: Run) -> bool:
