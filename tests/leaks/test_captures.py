@@ -92,6 +92,25 @@ class CaptureTests(SynchronousTestCase):
         self.assertEqual({one.certainty for one in rooms}, {Certainty.LIKELY})
         self._points_at(findings, Scope.USER, places(NOPONG, "uid"))
 
+    def test_three_captures(self) -> None:
+        """Of different calls, what is told as a room is a part of the room's number or name."""
+        findings = found(
+            (ALICE, captures.SPEAKER, None), (BOB, captures.TOKEN, BOBS), (CAROL, NOPONG, CAROLS)
+        )
+        rooms = [one for one in findings if one.scope is Scope.ROOM]
+        self.assertTrue(rooms)
+        payloads = [line.payload for line in captures.lines(captures.SPEAKER)]
+        for span in (span for one in rooms for span in one.spans):
+            octets = {
+                payload[span.offset : span.offset + span.length]
+                for payload in payloads
+                if len(payload) == span.shortest
+            }
+            known = (captures.CHANNEL, captures.CID.to_bytes(4, "little"))
+            self.assertTrue(
+                not octets or any(one in whole for one in octets for whole in known), span
+            )
+
     def test_same_user(self) -> None:
         """One user's number in two captures is not told as two users'."""
         for one in found((ALICE, captures.SPEAKER, None), (BOB, captures.SPEAKER, None)):
