@@ -188,7 +188,7 @@ def _sentence(
             f"{sizes.entropy_bits:.1f} bits a datagram."
         )
     if again is not None:
-        parts.append(f"By sizes alone, an observer knows {_share(again)}.")
+        parts.append(f"By sizes alone, an observer recognises {_share(again)}.")
     if across is not None:
         parts.append(
             f"By sizes and timing on both sides of the gateway, it matches {_share(across)}."
@@ -217,7 +217,7 @@ def _of_identifiers(told: Sequence[Finding]) -> str:
 def _share(one: Match) -> str:
     verdict = "more than chance explains" if one.tells else "no more than chance explains"
     return (
-        f"{one.top1:.0%} of {one.users} users again (a guess: {one.chance:.0%}; AUC {one.auc:.2f}, "
+        f"{one.top1:.0%} of {one.users} users (a guess: {one.chance:.0%}; AUC {one.auc:.2f}, "
         f"95 % {one.auc_interval[0]:.2f} to {one.auc_interval[1]:.2f}; p = {one.p_value:.3f}): "
         f"{verdict}"
     )

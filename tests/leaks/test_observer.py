@@ -56,7 +56,7 @@ class ObserverTests(SynchronousTestCase):
         self.assertEqual(report.across.auc, 1.0)
         self.assertTrue(report.across.tells)
         self.assertTrue(report.across.chance < 0.2)
-        self.assertIn("100% of 12 users again", report.sentence)
+        self.assertIn("it matches 100% of 12 users", report.sentence)
         self.assertTrue(report.sizes.distinct > 1)
 
     def test_padded(self) -> None:
