@@ -1,0 +1,288 @@
+"""Datagrams that are alike.  Owns: what is remembered of each client's datagrams: one of each sort,
+and which of its octets did not stay the same.
+Knows: nothing of any protocol.  Never: what an octet means."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from gateway.model import Endpoint, Protocol
+
+HEAD_LEN = 256
+"""Octets of a datagram that are remembered."""
+# Types and the like stand near the front, behind the first octet.
+_KIND_LEN = 5
+_MAX_KINDS = 8
+_MAX_KIND_LENGTH = 1_500
+_MAX_LENGTHS = 256
+_MIN_DIFFERENT = 3
+_CHANGED = re.compile(rb"[^\0]{3}")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of the memory: 64 clients of 1,024 sorts of some 1 KB are 64 MB at the most."""
+
+    max_clients: int = 64
+    """Those silent for longest are forgotten."""
+    max_sorts: int = 1_024
+    """Of one client; those not seen for longest are forgotten."""
+    window_s: float = 60.0
+    """What stays the same is asked for each period, so that a client may change its room."""
+
+
+class Shape(NamedTuple):
+    """What datagrams have in common that are compared."""
+
+    length: int
+    first: int
+    """The first octet."""
+    kind: bytes
+    """Of the next five octets those that tell kinds apart: (place, octet), one after another."""
+
+
+class Sort(NamedTuple):
+    """Datagrams of one client and shape to one endpoint within one period."""
+
+    endpoint: Endpoint
+    shape: Shape
+    window: int
+
+
+@dataclass(slots=True)
+class Memory:
+    """What is remembered of one sort.
+
+    Octets are held as one big number: comparing two datagrams is then two operations.
+    """
+
+    octets: int
+    last: int
+    first_s: float
+    last_s: float
+    protocol: Protocol | None
+    varying: int = 0
+    """A bit is set that ever differed from `octets`."""
+    packets: int = 1
+    different: int = 1
+    """Packets that differ from the one before: copies tell nothing of what stays the same."""
+
+
+class Kinds:
+    """Which octets near the front tell kinds of datagram of one length apart.
+
+    An octet does that which takes a few values in one client's datagrams, and such as others send
+    too.  What differs between clients only could be an identifier, or a counter that each began
+    elsewhere, and must not keep them from being compared.
+    """
+
+    def __init__(self) -> None:
+        # By client and length, for each place: the values that its datagrams take.
+        self._values: dict[bytes, dict[int, tuple[set[int], ...]]] = {}
+        self._places: dict[int, tuple[int, ...]] = {}
+        """Of the lengths of which some client sends several kinds."""
+
+    def note(self, client: bytes, front: bytes, length: int) -> None:
+        """Learn of a datagram whose front is not that of the client's last of that length."""
+        lengths = self._values.setdefault(client, {})
+        places = lengths.get(length)
+        if places is None:
+            if len(lengths) >= _MAX_LENGTHS:
+                return
+            lengths[length] = tuple({octet} for octet in front)
+            is_new = length in self._places
+        else:
+            is_new = False
+            for values, octet in zip(places, front, strict=True):
+                if octet not in values and len(values) <= _MAX_KINDS:
+                    values.add(octet)
+                    is_new = True
+        if is_new:
+            self._places[length] = self._telling(length)
+
+    def kind(self, front: bytes, length: int) -> bytes:
+        """Give what of these octets tells the kind."""
+        places = self._places.get(length)
+        return b"".join([bytes((at, front[at])) for at in places]) if places else b""
+
+    def forget(self, client: bytes) -> None:
+        """Let a client's values go."""
+        self._values.pop(client, None)
+
+    def _telling(self, length: int) -> tuple[int, ...]:
+        every = [of[length] for of in self._values.values() if length in of]
+        return tuple(at for at in range(_KIND_LEN) if _tells([places[at] for places in every]))
+
+
+def _tells(clients: list[set[int]]) -> bool:
+    """Tell whether the values that each client sends at a place are kinds."""
+    if not 1 < max(map(len, clients)) <= _MAX_KINDS:
+        return False
+    seen = Counter(octet for values in clients for octet in values)
+    return len(clients) == 1 or all(any(seen[octet] > 1 for octet in values) for values in clients)
+
+
+@dataclass(slots=True)
+class _Client:
+    sorts: OrderedDict[Sort, Memory] = field(default_factory=OrderedDict)
+    fronts: dict[int, bytes] = field(default_factory=dict)
+    """Of the last datagram of each length."""
+
+
+class Sorts:
+    """The sorts of each client.  Bounded whatever comes."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._clients: OrderedDict[bytes, _Client] = OrderedDict()
+        self._kinds = Kinds()
+
+    def note(
+        self,
+        client: bytes,
+        endpoint: Endpoint,
+        time_s: float,
+        payload: bytes | memoryview,
+        protocol: Protocol | None,
+    ) -> None:
+        """Remember a datagram that is not empty."""
+        limits = self._limits
+        of_client = self._clients.get(client)
+        if of_client is None:
+            if len(self._clients) >= limits.max_clients:
+                self._kinds.forget(self._clients.popitem(last=False)[0])
+            of_client = self._clients[client] = _Client()
+        sorts = of_client.sorts
+        shape = Shape(len(payload), payload[0], self._kind(client, of_client, payload))
+        sort = Sort(endpoint, shape, int(time_s // limits.window_s))
+        octets = int.from_bytes(payload[:HEAD_LEN], "big")
+        memory = sorts.get(sort)
+        if memory is not None:
+            memory.packets += 1
+            memory.last_s = time_s
+            if octets != memory.last:
+                memory.varying |= octets ^ memory.octets
+                memory.different += 1
+                memory.last = octets
+            return
+        self._clients.move_to_end(client)
+        if len(sorts) >= limits.max_sorts:
+            sorts.popitem(last=False)
+        sorts[sort] = Memory(octets, octets, time_s, time_s, protocol)
+
+    def clients(self) -> Iterator[tuple[bytes, OrderedDict[Sort, Memory]]]:
+        """Give the sorts of each client, the latest last."""
+        return ((client, of_client.sorts) for client, of_client in self._clients.items())
+
+    def shape_now(self, shape: Shape, memory: Memory) -> Shape | None:
+        """Give the shape of a sort by what is known now of kinds; None if it mixes several."""
+        length = min(shape.length, HEAD_LEN)
+        head = memory.octets.to_bytes(length, "big")
+        kind = self._kinds.kind(head[1 : 1 + _KIND_LEN], shape.length)
+        varies = memory.varying.to_bytes(length, "big")
+        if any(varies[1 + at] for at in kind[::2]):
+            return None
+        return shape._replace(kind=kind)
+
+    def _kind(self, client: bytes, of_client: _Client, payload: bytes | memoryview) -> bytes:
+        length = len(payload)
+        if not _KIND_LEN < length <= _MAX_KIND_LENGTH:
+            return b""
+        front = bytes(payload[1 : 1 + _KIND_LEN])
+        if of_client.fronts.get(length) != front:
+            if len(of_client.fronts) >= _MAX_LENGTHS:
+                of_client.fronts.clear()
+            of_client.fronts[length] = front
+            self._kinds.note(client, front, length)
+        return self._kinds.kind(front, length)
+
+
+@dataclass(slots=True)
+class Instance:
+    """One client's datagrams of one shape within one period, towards all its endpoints."""
+
+    client: bytes
+    shape: Shape
+    window: int
+    head: bytes
+    """The first octets of one of them."""
+    varies: bytes
+    """For each of these an octet that is 0 if it was the same in all."""
+    endpoints: set[Endpoint]
+    packets: int
+    different: int
+    first_s: float
+    last_s: float
+    protocol: Protocol | None
+
+    def goes_on(self, later: Instance) -> bool:
+        """Take in a later period, unless octets that stayed the same in one of them are others now:
+        three side by side, for a counter's high octets change one at a time."""
+        length = len(self.head)
+        head, other = int.from_bytes(self.head, "big"), int.from_bytes(later.head, "big")
+        varies = int.from_bytes(self.varies, "big"), int.from_bytes(later.varies, "big")
+        joined = varies[0] | varies[1] | (head ^ other)
+        both = _whole(varies[0], length) & _whole(varies[1], length)
+        changed = (_whole(joined, length) & ~both).to_bytes(length, "big")
+        if min(self.different, later.different) >= _MIN_DIFFERENT and _CHANGED.search(changed):
+            return False
+        self.varies = joined.to_bytes(length, "big")
+        self.endpoints |= later.endpoints
+        self.packets += later.packets
+        self.different += later.different
+        self.last_s = max(self.last_s, later.last_s)
+        return True
+
+
+def _whole(varying: int, length: int) -> int:
+    """Give 0xff for each octet that has a bit set."""
+    octets = varying.to_bytes(length, "big")
+    return int.from_bytes(bytes(255 if octet else 0 for octet in octets), "big")
+
+
+def instances(sorts: Sorts) -> list[Instance]:
+    """Join the sorts of each client and shape, over all endpoints, and over periods as long as what
+    stays the same stays what it was."""
+    joined: list[Instance] = []
+    for client, memories in sorts.clients():
+        groups: dict[tuple[Shape, int], list[tuple[Endpoint, Memory]]] = {}
+        for sort, memory in memories.items():
+            shape = sorts.shape_now(sort.shape, memory)
+            if shape is not None:
+                groups.setdefault((shape, sort.window), []).append((sort.endpoint, memory))
+        latest: dict[Shape, Instance] = {}
+        for (shape, window), members in sorted(groups.items()):
+            one = _instance(client, shape, window, members)
+            before = latest.get(shape)
+            if before is None or not before.goes_on(one):
+                latest[shape] = one
+                joined.append(one)
+    return joined
+
+
+def _instance(
+    client: bytes, shape: Shape, window: int, members: list[tuple[Endpoint, Memory]]
+) -> Instance:
+    memories = [memory for _, memory in members]
+    octets, varying = memories[0].octets, 0
+    for memory in memories:
+        varying |= memory.varying | (memory.octets ^ octets)
+    length = min(shape.length, HEAD_LEN)
+    heads = len({memory.octets for memory in memories})
+    return Instance(
+        client=client,
+        shape=shape,
+        window=window,
+        head=octets.to_bytes(length, "big"),
+        varies=varying.to_bytes(length, "big"),
+        endpoints={endpoint for endpoint, _ in members},
+        packets=sum(memory.packets for memory in memories),
+        different=heads + sum(memory.different - 1 for memory in memories),
+        first_s=min(memory.first_s for memory in memories),
+        last_s=max(memory.last_s for memory in memories),
+        protocol=memories[0].protocol,
+    )

@@ -1,0 +1,251 @@
+"""Identifiers by value.  Owns: the operator's values and patterns, compiled; where they are in a
+payload.  Knows: Aho-Corasick (ahocorasick_rs), RE2 (re2: no pattern takes more than linear time).
+Never: flows; what chance would show; files (their text is handed in)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import re2
+from ahocorasick_rs import BytesAhoCorasick
+
+from gateway.errors import InputError, Problem
+from gateway.leaks.canaries import Digest, Digests
+from gateway.leaks.encodings import encodings, of_octets
+from gateway.model import IdentifierKind
+
+_MAX_VALUES = 100_000
+# 100,000 numbers have 1.8 million encodings: some 600 MB, and 20 seconds to compile.
+_MAX_PATTERNS = 256
+_MAX_PATTERN_LEN = 1_000
+_MAX_PATTERN_MEMORY = 1 << 20
+_MAX_PATTERN_HITS = 16
+_MIN_TEXT_LEN = 3
+_DIGEST_LEN = 32
+# Text, hex, base64, percent-encoding, UTF-16, numbers of 32 and 64 bits in two orders.
+_WAYS_OF_A_DIGEST = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One value, digest or pattern as the operator wrote it."""
+
+    kind: IdentifierKind
+    text: str
+    """"287454020", "hex:11223344", "sha256:9f86…", "hmac-sha256:9f86…"; or a regular expression."""
+    file: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A given value in a payload."""
+
+    kind: IdentifierKind
+    offset: int
+    """Octets from the start of the payload."""
+    length: int
+    """Octets."""
+    encoding: str
+    """How it is written there: "u32 little-endian"; "pattern"; "digest: text"."""
+    which: int
+    """Its number among the values, or the patterns, in the order given."""
+    chance: float
+    """How likely a payload of this length, of random octets, holds any of the given values in an
+    encoding no longer than this; 0.0 for patterns and digests."""
+
+
+class _Pattern(Protocol):
+    """What is used of re2's compiled patterns, which have no types."""
+
+    def search(self, text: bytes) -> re.Match[bytes] | None:
+        """Find the first place."""
+
+    def finditer(self, text: bytes) -> Iterator[re.Match[bytes]]:
+        """Find all places."""
+
+
+class _Needle(NamedTuple):
+    kind: IdentifierKind
+    which: int
+    encoding: str
+    octets: bytes
+
+
+def read_values(kind: IdentifierKind, text: str, file: str) -> list[Given]:
+    """Read a file of values, one a line; empty lines and those that begin with # are none."""
+    lines = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
+    return [Given(kind, line, file, number) for number, line in lines if line and line[0] != "#"]
+
+
+def compile_values(
+    values: Iterable[Given], patterns: Iterable[Given] = (), *, key: bytes = b""
+) -> Values:
+    """Make the search for values and patterns.
+
+    Args:    patterns: regular expressions of RE2's syntax, over octets (RE2 has no backreferences
+             and no look-around, so that none takes more than linear time);
+             key: of the digests "hmac-sha256:…".
+    Raises:  InputError: every value and pattern that cannot be searched for, with its place.
+    """
+    problems: list[Problem] = []
+    needles, digests = _needles(list(values), key, problems)
+    compiled = _patterns(list(patterns), problems)
+    if problems:
+        raise InputError(problems)
+    return Values(needles, Digests(digests, key), compiled)
+
+
+class Values:
+    """Given values and patterns, ready to be searched for.  Never changes."""
+
+    def __init__(
+        self,
+        needles: list[_Needle],
+        digests: Digests,
+        patterns: list[tuple[IdentifierKind, _Pattern]],
+    ) -> None:
+        self._needles = needles
+        self._digests = digests
+        self._patterns = patterns
+        self._automaton = BytesAhoCorasick([one.octets for one in needles]) if needles else None
+        self._no_longer = _no_longer(needles)
+
+    def __len__(self) -> int:
+        """Count the strings searched for: each encoding of each value."""
+        return len(self._needles) + _WAYS_OF_A_DIGEST * len(self._digests)
+
+    def find(self, payload: bytes) -> tuple[Hit, ...]:
+        """Give every place of a given value or pattern, by offset.
+
+        An encoding that lies within a longer one of the same value is left out.
+        """
+        hits = self._of_needles(payload) if self._automaton is not None else []
+        for number, (kind, pattern) in enumerate(self._patterns):
+            hits += _of_pattern(payload, number, kind, pattern)
+        if self._digests:
+            for at, length, how, digest in self._digests.find(payload):
+                hits.append(Hit(digest.kind, at, length, f"digest: {how}", digest.which, 0.0))
+        return tuple(sorted(hits, key=lambda hit: (hit.offset, -hit.length))) if hits else ()
+
+    def octets(self, payload: bytes, hit: Hit) -> bytes:
+        """Give the octets of a hit."""
+        return payload[hit.offset : hit.offset + hit.length]
+
+    def _of_needles(self, payload: bytes) -> list[Hit]:
+        assert self._automaton is not None
+        found = self._automaton.find_matches_as_indexes(payload, overlapping=True)
+        if not found:
+            return []
+        found.sort(key=lambda one: (one[1], -one[2]))
+        hits, ends = [], dict[int, int]()
+        for number, start, end in found:
+            kind, which, encoding, _ = self._needles[number]
+            if end <= ends.get(which, -1):
+                continue
+            ends[which] = end
+            length = end - start
+            chance = min(1.0, len(payload) * self._no_longer[length] * 256.0**-length)
+            hits.append(Hit(kind, start, length, encoding, which, chance))
+        return hits
+
+
+def _needles(
+    values: list[Given], key: bytes, problems: list[Problem]
+) -> tuple[list[_Needle], dict[bytes, Digest]]:
+    needles: list[_Needle] = []
+    digests: dict[bytes, Digest] = {}
+    if len(values) > _MAX_VALUES:
+        problems.append(_problem(values[-1], f"{len(values)} values: at most {_MAX_VALUES}"))
+        return needles, digests
+    for which, given in enumerate(values):
+        form, colon, rest = given.text.partition(":")
+        if colon and form in ("sha256", "hmac-sha256"):
+            digest = _octets(given, rest, problems, _DIGEST_LEN)
+            if form == "hmac-sha256" and not key:
+                problems.append(_problem(given, "a keyed digest, and no key was given"))
+            digests[digest] = Digest(given.kind, which, form == "hmac-sha256")
+            continue
+        if colon and form == "hex":
+            found = of_octets(_octets(given, rest, problems))
+        else:
+            found = _encoded(given, problems)
+        needles += [_Needle(given.kind, which, name, octets) for octets, name in found.items()]
+    return needles, digests
+
+
+def _encoded(given: Given, problems: list[Problem]) -> dict[bytes, str]:
+    is_number = given.text.lstrip("-").isdecimal() and given.text.isascii()
+    if len(given.text.encode(errors="replace")) < _MIN_TEXT_LEN and not is_number:
+        problems.append(_problem(given, "too short: three octets, or a number, are the least"))
+        return {}
+    try:
+        return encodings(given.text)
+    except UnicodeEncodeError:
+        problems.append(_problem(given, "no text: it has lone surrogates"))
+        return {}
+
+
+def _octets(given: Given, text: str, problems: list[Problem], length: int = 0) -> bytes:
+    try:
+        octets = bytes.fromhex(text)
+    except ValueError:
+        octets = b""
+    if (length and len(octets) != length) or len(octets) < _MIN_TEXT_LEN:
+        many = str(length) if length else f"at least {_MIN_TEXT_LEN}"
+        problems.append(_problem(given, f"not hexadecimal digits of {many} octets"))
+    return octets
+
+
+def _patterns(
+    patterns: list[Given], problems: list[Problem]
+) -> list[tuple[IdentifierKind, _Pattern]]:
+    compiled = []
+    if len(patterns) > _MAX_PATTERNS:
+        problems.append(_problem(patterns[-1], f"more than {_MAX_PATTERNS} patterns"))
+        return []
+    options = re2.Options()
+    options.max_mem = _MAX_PATTERN_MEMORY
+    options.log_errors = False
+    for given in patterns:
+        try:
+            pattern = re2.compile(given.text[: _MAX_PATTERN_LEN + 1].encode("latin-1"), options)
+        except (re2.error, UnicodeEncodeError) as error:
+            problems.append(_problem(given, f"not a pattern of RE2: {_reason(error)}"))
+            continue
+        if len(given.text) > _MAX_PATTERN_LEN:
+            problems.append(_problem(given, f"longer than {_MAX_PATTERN_LEN} characters"))
+        elif pattern.search(b"") is not None:
+            problems.append(_problem(given, "fits an empty payload, so it would fit everywhere"))
+        compiled.append((given.kind, pattern))
+    return compiled
+
+
+def _reason(error: Exception) -> str:
+    word = error.args[0] if error.args else error
+    return word.decode(errors="replace") if isinstance(word, bytes) else str(error)
+
+
+def _of_pattern(payload: bytes, number: int, kind: IdentifierKind, pattern: _Pattern) -> list[Hit]:
+    hits = []
+    for match in pattern.finditer(payload):
+        start, end = match.span()
+        if end > start:
+            hits.append(Hit(kind, start, end - start, "pattern", number, 0.0))
+        if len(hits) >= _MAX_PATTERN_HITS:
+            break
+    return hits
+
+
+def _no_longer(needles: list[_Needle]) -> dict[int, int]:
+    """Give how many needles are no longer than each length that there is."""
+    lengths = sorted(len(one.octets) for one in needles)
+    return {length: count for count, length in enumerate(lengths, 1)}
+
+
+def _problem(given: Given, sentence: str) -> Problem:
+    """Say what is wrong, and not the value: messages go where the values must not."""
+    return Problem(given.file or f"{given.kind} values", given.line, 0, sentence)
