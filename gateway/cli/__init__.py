@@ -8,6 +8,7 @@ import click
 from gateway.cli.asking import check, explain, locate, test
 from gateway.cli.host import lock, unlock
 from gateway.cli.running import demo_, exit_, init, run, worker
+from gateway.cli.verifying import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -16,5 +17,18 @@ def main() -> None:
     """Routing-policy enforcement gateway for real-time audio apps."""
 
 
-for command in (run, exit_, init, demo_, check, explain, test, locate, lock, unlock, worker):
+for command in (
+    run,
+    exit_,
+    init,
+    demo_,
+    check,
+    explain,
+    test,
+    locate,
+    lock,
+    unlock,
+    worker,
+    verify,
+):
     main.add_command(command)
