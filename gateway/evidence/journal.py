@@ -272,6 +272,7 @@ class Journal:
         if self._file.closed:
             return
         self.hand_over()
+        self._notary.work()  # what waited for a disk leaves room for the last one
         if self._size > self._since.begin:
             self.cut()
         self._notary.close()

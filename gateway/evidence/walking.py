@@ -89,6 +89,8 @@ class Walk:
         """Where the last record stands."""
         self._to_come = [one for one in since if one.end > first]
         self._tails: dict[int, Stretch] = {}
+        self._unlike: Broken | None = None
+        """What a checkpoint found, until the next record's link had its say."""
         self._mark()
 
     def _before(self, first: int) -> Stretch:
@@ -118,17 +120,23 @@ class Walk:
                 )
             with segment.path.open("rb", buffering=_READ_LEN) as file:
                 self._segment(segment, file)
+        self._say_unlike()
         self._flush()
+        self._say_unlike()
         self._check_end()
         return self.walked
 
+    def _say_unlike(self) -> None:
+        if self._unlike is not None:
+            raise self._unlike
+
     def _segment(self, segment: Segment, file: BinaryIO) -> None:
         while True:
-            until = self._until()
-            begin = self._number
-            self._some(segment, file, until - begin)
+            until = self._number + 1 if self._unlike else self._until()
+            self._some(segment, file, until - self._number)
             if self._number < until:
                 break
+            self._say_unlike()
             self._flush()
         self._last = (segment.path, self._number - segment.first)
 
@@ -189,7 +197,8 @@ class Walk:
         self._flush()  # a checkpoint that ends just here may vouch for the record before
         if self.walked.proven == number:
             return Broken(where, f"record {number} was changed, or is another log's")
-        if following is not None and following[1] == link(leaf_hash(record)):
+        is_vouched = following is not None and following[1] == link(leaf_hash(record))
+        if is_vouched or self._unlike is not None:
             before = self._place_before(segment)
             return Broken(before, f"record {number - 1} was changed: the next one says so")
         return Broken(where, f"record {number} was changed, or is another log's")
@@ -221,7 +230,8 @@ class Walk:
         if self._stretch != signed:
             at, size = self._stretch.differs(signed)
             which = f"record {at} is" if size == 1 else f"of records {at} to {at + size - 1} one is"
-            raise Broken(self._where(at), f"{which} not what was signed")
+            self._unlike = Broken(self._where(at), f"{which} not what was signed")
+            return
         self.walked.proven = signed.end
         self.walked.tails = dict(self._tails)
 
