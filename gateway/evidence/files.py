@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,9 @@ from gateway.evidence.links import read_head
 _SUFFIX = ".jsonl"
 # A record has 1 kB; this is where its number ends at the latest.
 _HEAD_LEN = 128
+# Longer than any record: what has no line end for so long is none, and is not read to its end.
+_MAX_RECORD_LEN = 1 << 20
+_READ_LEN = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +96,19 @@ class LogFiles:
         return [*paths, *(path for path in (self.current, self.checkpoints) if path.exists())]
 
 
+def records(path: Path) -> Iterator[bytes]:
+    """Read the lines of a segment, each with its line end if it has one.  Raises: OSError."""
+    with path.open("rb", buffering=_READ_LEN) as file:
+        while record := file.readline(_MAX_RECORD_LEN):
+            yield record
+
+
 def logs_of(folder: Path) -> list[LogFiles]:
     """Find the logs of a folder, and of the folders in it.  Raises: OSError."""
     stems = set()
     for path in [*folder.glob("*"), *folder.glob("*/*")]:
-        if path.suffix in (_SUFFIX, ".checkpoints") and path.is_file():
+        is_one = path.suffix in (_SUFFIX, ".checkpoints") and path.name.startswith("decisions")
+        if is_one and path.is_file():
             stems.add((path.parent, path.name.split(".")[0]))
     return [LogFiles(parent, stem) for parent, stem in sorted(stems)]
 

@@ -20,7 +20,7 @@ from gateway.evidence.files import LogFiles, LogLimits, Segment, first_kept
 from gateway.evidence.links import head, link
 from gateway.evidence.notary import Cut, Notary
 from gateway.evidence.notes import Signer
-from gateway.evidence.recovery import Found, recover, set_aside
+from gateway.evidence.recovery import Found, begun_at, recover, set_aside
 from gateway.evidence.tree import Stretch, leaf_hash
 
 _log = Logger(namespace="gateway.evidence")
@@ -113,7 +113,8 @@ class Journal:
         self._gathered_after = found.after
         self._full, self._begin, self._first = list(found.full), found.begin, found.first
         self._length = os.fstat(self._file.fileno()).st_size
-        self._begun_at = self._cut_at = self._now()
+        self._cut_at = self._now()
+        self._begun_at = begun_at(self._files) or self._cut_at
         self._since, self._behind = Stretch(found.signed.end, found.signed.end), found.leaves
         signer = self._proving.signer
         origin = found.origin or (
@@ -258,7 +259,9 @@ class Journal:
 
     def _counted(self) -> Mapping[str, int]:
         try:
-            return self._proving.counting()
+            counts = self._proving.counting()
+            # A checkpoint is lines of text.
+            return {name: count for name, count in counts.items() if name.isprintable()}
         except Exception:  # a counter that fails is not known, and the checkpoint is due
             _log.failure("counters cannot be read")
             return {}

@@ -73,8 +73,11 @@ class Notary:
         with self._turn:
             try:
                 while self._cuts:
-                    self._sign(self._cuts[0])
-                    os.close(self._cuts.popleft().descriptor)
+                    cut = self._cuts[0]
+                    self._sign(cut)
+                    self._cuts.popleft()
+                    os.close(cut.descriptor)
+                    self._remove(cut.first)
                 self._is_failing = False
             except OSError as error:
                 self._fail(error.strerror or str(error))
@@ -107,11 +110,10 @@ class Notary:
         # 2. The checkpoint.
         self._append(checkpoints.sign(self._signer, checkpoint, since))
         self._signed = signed
-        # 3. What it says is removed.
-        self._remove(cut.first)
 
     def _append(self, entry: Entry) -> None:
         octets = bytes(entry)
+        os.ftruncate(self._file, self._length)  # if an earlier one was half written and stuck
         try:
             if os.write(self._file, octets) < len(octets):
                 raise OSError(0, "the disk is full")
@@ -122,6 +124,7 @@ class Notary:
         self._length += len(octets)
 
     def _remove(self, first: int) -> None:
+        """Remove what is not kept, after a checkpoint said so."""
         removed = [one for one in self._files.segments() if one.first < first]
         for segment in removed:
             segment.path.unlink()
@@ -147,14 +150,18 @@ class Notary:
         ]
         octets = b"".join(map(bytes, checkpoints.thin(entries, is_kept)))
         new = path.with_suffix(".new")
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(octets)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, path)
-        os.close(self._file)
-        self._file, self._length = self._open(), len(octets)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC
+        before, after = self._file, os.open(new, flags, 0o600)
+        try:
+            with os.fdopen(os.dup(after), "wb") as file:
+                file.write(octets)
+            os.fsync(after)
+            os.replace(new, path)
+        except OSError:
+            os.close(after)
+            raise
+        self._file, self._length = after, len(octets)
+        os.close(before)
 
     def _fail(self, reason: str) -> None:
         if not self._is_failing:

@@ -4,15 +4,15 @@ verifying's."""
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.errors import DataError
 from gateway.evidence.checkpoints import Entry, read
-from gateway.evidence.files import LogFiles, Segment
+from gateway.evidence.files import LogFiles, Segment, records
 from gateway.evidence.links import NO_LINK, link, read_head
 from gateway.evidence.notes import PublicKey
 from gateway.evidence.tree import Stretch, leaf_hash
@@ -74,6 +74,16 @@ def set_aside(files: LogFiles, time: str) -> Path:
     return to
 
 
+def begun_at(files: LogFiles) -> datetime.datetime | None:
+    """Say when the segment that is written to was begun; None: it is empty.  Raises: OSError."""
+    for record in records(files.current):
+        try:
+            return datetime.datetime.fromisoformat(json.loads(record)["time"])
+        except (ValueError, KeyError, TypeError):
+            break
+    return None
+
+
 def _signed(found: Found, files: LogFiles, key: PublicKey) -> None:
     """Take in the checkpoints, and cut off what is left of one that was not whole."""
     path = files.checkpoints
@@ -125,7 +135,7 @@ def _behind(found: Found, files: LogFiles) -> bytes:
         if last and segment.first != size:
             raise DataError(str(segment.path), f"does not begin with record {size}", "that")
         size = segment.first
-        for place, record in enumerate(_records(segment.path), 1):
+        for place, record in enumerate(records(segment.path), 1):
             head = read_head(record)
             if head is None or head[0] != size or (after and head[1] != after):
                 raise DataError(f"{segment.path}:{place}", f"is not record {size}", "that")
@@ -157,11 +167,6 @@ def _from(found: Found, files: LogFiles) -> list[Segment]:
     if segments and not until:
         raise DataError(str(segments[0].path), f"lacks record {wanted}", "it, or a checkpoint")
     return until[-1:] + behind
-
-
-def _records(path: Path) -> Iterator[bytes]:
-    with path.open("rb", buffering=1 << 20) as file:
-        yield from file
 
 
 def _is_end(record: bytes) -> bool:

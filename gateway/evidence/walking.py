@@ -5,17 +5,15 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
 
-from gateway.evidence.files import LogFiles, Segment
+from gateway.evidence.files import LogFiles, Segment, records
 from gateway.evidence.links import NO_LINK, link, read_head
 from gateway.evidence.tree import Stretch, leaf_hash
 
-_READ_LEN = 4 << 20
 # So many leaves at a time, 64 octets each: memory is bounded whatever a checkpoint holds.
 _MAX_LEAVES = 65_536
 
@@ -118,8 +116,7 @@ class Walk:
                     f"begins with record {segment.first}: records {self._number} to "
                     f"{segment.first - 1} are missing before it",
                 )
-            with segment.path.open("rb", buffering=_READ_LEN) as file:
-                self._segment(segment, file)
+            self._segment(segment, records(segment.path))
         self._say_unlike()
         self._flush()
         self._say_unlike()
@@ -130,10 +127,10 @@ class Walk:
         if self._unlike is not None:
             raise self._unlike
 
-    def _segment(self, segment: Segment, file: BinaryIO) -> None:
+    def _segment(self, segment: Segment, lines: Iterator[bytes]) -> None:
         while True:
             until = self._number + 1 if self._unlike else self._until()
-            self._some(segment, file, until - self._number)
+            self._some(segment, lines, until - self._number)
             if self._number < until:
                 break
             self._say_unlike()
@@ -147,21 +144,21 @@ class Walk:
         stops += [one.end for one in self._to_come[:1] if one.end > self._number]
         return min(stops)
 
-    def _some(self, segment: Segment, file: BinaryIO, most: int) -> None:
+    def _some(self, segment: Segment, lines: Iterator[bytes], most: int) -> None:
         """Hash some records.  This loop is where the time goes."""
         sha256, add = hashlib.sha256, self._leaves.append
         number, after = self._number, self._after
-        for record in islice(file, most):
+        for record in islice(lines, most):
             if not record.startswith(b'{"n":%d,"after":"%s",' % (number, after.encode())) or (
                 record[-1:] != b"\n"
             ):
                 if not after and self._begins(record):
                     pass
-                elif self._is_torn(segment, file, record):
+                elif self._is_torn(segment, lines, record):
                     break
                 else:
                     self._number, self._after = number, after
-                    raise self._broken(segment, file, record)
+                    raise self._broken(segment, lines, record)
             leaf = sha256(b"\0" + record).digest()
             add(leaf)
             after = leaf[:8].hex()
@@ -175,13 +172,13 @@ class Walk:
         found = read_head(record)
         return found is not None and found[0] == self._number and record.endswith(b"\n")
 
-    def _is_torn(self, segment: Segment, file: BinaryIO, record: bytes) -> bool:
+    def _is_torn(self, segment: Segment, lines: Iterator[bytes], record: bytes) -> bool:
         is_last = segment is self._segments[-1] and not record.endswith(b"\n")
         if is_last:
             self.walked.torn_len = len(record)
         return is_last
 
-    def _broken(self, segment: Segment, file: BinaryIO, record: bytes) -> Broken:
+    def _broken(self, segment: Segment, lines: Iterator[bytes], record: bytes) -> Broken:
         """Say what is wrong with a record that does not follow the one before."""
         number, found = self._number, read_head(record)
         where = _place(segment, number)
@@ -193,7 +190,7 @@ class Walk:
         if found[0] < number:
             what = f"is record {found[0]} where {number} should be: moved, or there twice"
             return Broken(where, what)
-        following = read_head(file.readline())
+        following = read_head(next(lines, b""))
         self._flush()  # a checkpoint that ends just here may vouch for the record before
         if self.walked.proven == number:
             return Broken(where, f"record {number} was changed, or is another log's")
@@ -265,8 +262,7 @@ def _place(segment: Segment, number: int) -> str:
 def find(files: LogFiles, text: bytes) -> int | None:
     """Give the number of the first record that has a text in it.  Raises: OSError."""
     for segment in _segments(files):
-        with segment.path.open("rb", buffering=_READ_LEN) as file:
-            for at, record in enumerate(file):
-                if text in record:
-                    return segment.first + at
+        for at, record in enumerate(records(segment.path)):
+            if text in record:
+                return segment.first + at
     return None
