@@ -145,7 +145,13 @@ class SegmentTests(LogCase):
         self.write(log, 2, 2)
         self.assertEqual([one.first for one in self.files.segments()], [0])
         log.close()
-        self.assertEqual((self.found(), len(self.reasons())), ([], 4))
+        self.now += timedelta(minutes=59)
+        self.run_once(2, max_segment_s=3_600)
+        self.assertEqual(len(self.files.segments()), 1)
+        self.now += timedelta(minutes=1)
+        self.run_once(2, max_segment_s=3_600)  # a start does not make it young again
+        self.assertEqual(len(self.files.segments()), 2)
+        self.assertEqual((self.found(), len(self.reasons())), ([], 8))
 
     def test_retention(self) -> None:
         """What retention removes is named by a signed checkpoint, all that is left is proven, and
@@ -279,6 +285,19 @@ class RecoveryTests(LogCase):
         self.run_once(1)
         self.assertIn("bears no signature of this key", self.begun()["why"])
         self.assertEqual(self.found(), [])
+
+    def test_endless_line(self) -> None:
+        """A line that does not end is none of ours, and is not read to its end."""
+        self.run_once(1)
+        copied = self.copy()
+        with copied.current.open("ab") as file:
+            file.write(b"x" * (3 << 20))
+        report = self.verify(files=copied)
+        self.assertIn(f"{1 << 20} octets of a record that is not whole", " ".join(report.open))
+        self.folder = copied.folder
+        self.files = copied
+        self.run_once(1)
+        self.assertEqual((self.begun()["torn"], self.found()), (3 << 20, []))
 
     def test_locked(self) -> None:
         """Two processes cannot write one log."""
