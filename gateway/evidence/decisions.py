@@ -84,7 +84,7 @@ class DecisionLog:
 
         In a batch True says only that it was gathered.
         """
-        self._decided[judged.verdict.action] += 1
+        self._decided[str(judged.verdict.action)] += 1
         return self._add(self._lines.decided(epoch, judged, payload))
 
     def write_not_carried(self, key: FlowKey, verdict: Verdict, reason: str) -> bool:
@@ -135,7 +135,7 @@ class DecisionLog:
         self._journal.close()
 
     def _add(self, line: str) -> bool:
-        if not self._journal.waiting:
+        if (self._untold or self._begins is not None) and not self._journal.waiting:
             self._gather_own()
         self._journal.gather(line)
         if self._is_batch and self._journal.waiting_len < _MAX_BATCH_LEN:

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from gateway.errors import DataError
 from gateway.evidence.files import LogFiles, LogLimits, Segment, first_kept
-from gateway.evidence.links import head, link
+from gateway.evidence.links import link, linked
 from gateway.evidence.notary import Cut, Notary
 from gateway.evidence.notes import Signer
 from gateway.evidence.recovery import Found, begun_at, recover, set_aside
@@ -136,7 +136,7 @@ class Journal:
     def gather(self, line: str) -> None:
         """Take a record, a line of JSON text; `hand_over` writes it."""
         number = self._size + len(self._waiting)
-        record = (head(number, self._gathered_after) + line[1:]).encode("ascii")
+        record = linked(number, self._gathered_after, line)
         leaf = leaf_hash(record)
         self._gathered_after = link(leaf)
         self._waiting.append(record)
@@ -157,7 +157,7 @@ class Journal:
             return 0
         octets, leaves = b"".join(self._waiting), self._leaves
         self._waiting, self._leaves, self.waiting_len = [], [], 0
-        whole = self._append(octets)
+        whole = self._append(octets, len(leaves))
         if whole:
             self._after = link(leaves[whole - 1])
             self._behind += leaves[:whole]
@@ -165,8 +165,8 @@ class Journal:
         self._gathered_after = self._after
         return whole
 
-    def _append(self, octets: bytes) -> int:
-        """Append records, and say how many of them are whole in the file."""
+    def _append(self, octets: bytes, count: int) -> int:
+        """Append so many records, and say how many of them are whole in the file."""
         try:
             if self._is_torn:
                 self._mend()
@@ -175,13 +175,15 @@ class Journal:
         except OSError as error:
             self.reason = error.strerror or str(error)
             return 0
+        if done == len(octets):
+            self._length += done
+            return count
         kept = octets.rfind(b"\n", 0, done) + 1
         self._length += kept
-        if done < len(octets):
-            self.reason = os.strerror(errno.ENOSPC)
-            self._is_torn = kept < done
-            with contextlib.suppress(OSError):  # nothing is written before it is done
-                self._mend()
+        self.reason = os.strerror(errno.ENOSPC)
+        self._is_torn = kept < done
+        with contextlib.suppress(OSError):  # nothing is written before it is done
+            self._mend()
         return octets.count(b"\n", 0, kept)
 
     def _mend(self) -> None:

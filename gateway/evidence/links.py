@@ -20,12 +20,12 @@ def link(leaf: bytes) -> str:
     return leaf[: LINK_LEN // 2].hex()
 
 
-def head(number: int, after: str) -> str:
-    """Spell a record's begin.
+def linked(number: int, after: str, line: str) -> bytes:
+    """Spell a record with its number and link.
 
-    Args:    number: records before it.  after: the link of the last of them.
+    Args:    number: records before it.  after: the link of the last of them.  line: its JSON text.
     """
-    return f'{{"n":{number},"after":"{after}",'
+    return f'{{"n":{number},"after":"{after}",{line[1:]}'.encode("ascii")
 
 
 def read_head(record: bytes) -> tuple[int, str] | None:
