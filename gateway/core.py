@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +21,9 @@ from gateway.config import Config
 from gateway.epochs import Change, Epochs
 from gateway.errors import GatewayError
 from gateway.evidence import decisions
-from gateway.evidence.decisions import DecisionLog, load_key
+from gateway.evidence.decisions import DecisionLog
+from gateway.evidence.journal import Proving
+from gateway.evidence.keys import load_key, load_signer
 from gateway.evidence.pseudonyms import Pseudonyms
 from gateway.flow.epoch import Epoch
 from gateway.flow.table import Flow, FlowLimits, FlowTable, Judged, Observer
@@ -109,7 +111,10 @@ class Core:
         epoch = self.epochs.first(number, self._today)
         self.since = world.now()
         """When the epoch came into force."""
+        self.counting: list[Callable[[], Mapping[str, int]]] = []
+        """Give what was counted since the start, by name: it is signed with the decision log."""
         self.witness = Witness(self._open_log(log_name), config.evidence.required, tuple(observers))
+        self.counting.append(self.witness.counts)
         limits = config.limits
         self.table = FlowTable(
             epoch,
@@ -209,6 +214,7 @@ class Core:
         try:
             self._expire()
             self.witness.report()
+            self.witness.tick()
             today = self.world.now().date()
             if self._leads and today != self._today and not self.is_changing:
                 self._turn.run(lambda: Deferred.fromCoroutine(self._turn_to(today)))
@@ -250,13 +256,24 @@ class Core:
     def _open_log(self, name: str) -> DecisionLog | None:
         directory = self.config.path(self.config.evidence.path)
         try:
-            key = load_key(directory, self.world.random_octets)
-            return DecisionLog(directory, Pseudonyms(key), self.world.now, name)
+            random = self.world.random_octets
+            pseudonyms = Pseudonyms(load_key(directory, random))
+            proving = Proving(
+                signer=load_signer(directory, random),
+                random=random,
+                limits=self.config.evidence.limits(),
+                counting=self._counted,
+                in_thread=self.world.in_thread,
+            )
+            return DecisionLog(directory, pseudonyms, self.world.now, proving, name)
         except GatewayError as error:
             if self.config.evidence.required:
                 raise
             _log.error("no decision is written down: {reason}", reason=str(error))
             return None
+
+    def _counted(self) -> Mapping[str, int]:
+        return {name: count for counts in self.counting for name, count in counts().items()}
 
 
 class Witness:
@@ -336,6 +353,15 @@ class Witness:
         for reason, count in (self.refusals - self._reported).items():
             _log.warn("{count} new flows blocked: {reason}", count=count, reason=reason)
         self._reported = self.refusals.copy()
+
+    def counts(self) -> Mapping[str, int]:
+        """Count the flows that were blocked unjudged: no record tells of each."""
+        return {f"refused: {reason}": count for reason, count in self.refusals.items()}
+
+    def tick(self) -> None:
+        """Have the decision log signed, if it is time."""
+        if self.log is not None:
+            self.log.tick()
 
     def close(self) -> None:
         """Close the decision log."""

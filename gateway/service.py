@@ -57,6 +57,7 @@ class Gateway:
         self.router = RouterMode(reactor, config, self.core, wiring) if config.transparent else None
         self.core.on_adopted += [listener.rejudge for listener in self.listeners]
         self._attendance = Attendance(reactor, self.core, self._process, counts)
+        self.core.counting.append(self._counted)
         if not config.exits and any(self.core.table.epoch.policy.targets()):
             _log.warn("there is no exit: what the policy wraps is blocked")
 
@@ -101,6 +102,14 @@ class Gateway:
         closed = DeferredList(closing, consumeErrors=True)
         return _then(closed, lambda _result: self.outward.stop(), self._stopped)
 
+    def _counted(self) -> Mapping[str, int]:
+        """Give what each listener counted since the start, for the log's checkpoints."""
+        counts = {} if self.router is None else dict(self.router.counters)
+        for section, listener in zip(self.core.config.doors, self.listeners, strict=True):
+            where = f"{section.kind} {section.address}"
+            counts |= {f"{where}: {name}": count for name, count in listener.counters.items()}
+        return counts
+
     def _stopped(self, result: object) -> object:
         self.core.stop()
         _log.info("stopped")
@@ -135,6 +144,7 @@ class ExitServer:
         )
         self.core.on_adopted.append(self._exit.rejudge)
         self._attendance = Attendance(reactor, self.core, self._process, counts)
+        self.core.counting.append(lambda: self.counters)
         self.bound: Endpoint | None = None
 
     def start(self) -> None:

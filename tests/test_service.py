@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from gateway.model import Endpoint
 from gateway.outward import Routes
 from gateway.service import ExitServer, Gateway
 from gateway.tunnel.nearest import Nearest
+from tests.evidence.proving import decided
 from tests.support.bundled import world
 from tests.support.epochs import PING
 
@@ -156,7 +156,7 @@ class ServiceTests(TestCase):
     def records(self) -> list[dict[str, Any]]:
         """Read the gateway's decision log."""
         text = (self.folder / "evidence" / "decisions.jsonl").read_text()
-        return [json.loads(line) for line in text.splitlines()]
+        return decided(text)
 
     @inlineCallbacks
     def up(self) -> Generator[Deferred[Any], Any, None]:

@@ -12,6 +12,7 @@ from gateway.cli.comparing import diff
 from gateway.cli.host import lock, unlock
 from gateway.cli.running import demo_, exit_, init, run, worker
 from gateway.cli.updating import update
+from gateway.cli.verifying import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,6 +24,6 @@ def main() -> None:
 for command in (
     *(run, exit_, init, demo_, worker),
     *(check, explain, test, diff, locate),
-    *(status, reload, update, lock, unlock),
+    *(status, reload, update, verify, lock, unlock),
 ):
     main.add_command(command)

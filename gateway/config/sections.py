@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from gateway.config.updates import Updates
 from gateway.document import Section
 from gateway.errors import AddressError
+from gateway.evidence.files import LogLimits
 from gateway.kernel.router import interface
 from gateway.model import Axis, Endpoint, Transport
 from gateway.policy.networks import AddressRange, address_range
@@ -245,6 +246,24 @@ class Evidence(Section):
     path: PathText = "evidence/"
     required: bool = False
     """true: what cannot be written down is blocked."""
+    checkpoint_s: Annotated[float, Field(ge=1)] = 60.0
+    """What is written is signed after so long at most."""
+    max_segment_bytes: Annotated[int, Field(ge=64 << 10, strict=True)] = 64 << 20
+    max_segment_hours: Annotated[float, Field(gt=0)] = 24.0
+    keep_bytes: Annotated[int, Field(ge=0, strict=True)] = 10 << 30
+    """Full files beyond this are removed, the oldest first; for each worker's log."""
+    keep_days: Annotated[float, Field(gt=0)] | None = None
+    """Full files older than this are removed.  Omitted: age removes nothing."""
+
+    def limits(self) -> LogLimits:
+        """Give them as the log has them."""
+        return LogLimits(
+            checkpoint_s=self.checkpoint_s,
+            max_segment_bytes=self.max_segment_bytes,
+            max_segment_s=self.max_segment_hours * 3600,
+            keep_bytes=self.keep_bytes,
+            keep_s=None if self.keep_days is None else self.keep_days * 86_400,
+        )
 
 
 class State(Section):

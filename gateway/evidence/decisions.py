@@ -1,20 +1,21 @@
-"""The decision log.  Owns: one line a decision, appended to a file, singly or in batches.
-Knows: what a full disk does to a write.  Never: what a record says; payload octets."""
+"""The decision log.  Owns: one record a decision, singly or in batches; what the log says of
+itself.  Knows: what is lost when a record cannot be written.  Never: what a record says; payload
+octets."""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
-import errno
-import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 from twisted.logger import Logger
 
-from gateway.errors import DataError
+from gateway.evidence.files import LogFiles
+from gateway.evidence.journal import Journal, Proving
 from gateway.evidence.lines import Lines
-from gateway.evidence.pseudonyms import KEY_LEN, Pseudonyms
+from gateway.evidence.pseudonyms import Pseudonyms
 from gateway.flow.epoch import Epoch
 from gateway.flow.table import Judged
 from gateway.model import Endpoint, FlowKey, Verdict
@@ -23,7 +24,6 @@ _log = Logger(namespace="gateway.evidence")
 
 # A batch is written at this length, whoever may still want to add to it: some 200 records.
 _MAX_BATCH_LEN = 256 * 1024
-
 
 NAME = "decisions.jsonl"
 
@@ -41,46 +41,66 @@ class DecisionLog:
         directory: Path,
         pseudonyms: Pseudonyms,
         now: Callable[[], datetime.datetime],
+        proving: Proving,
         name: str = NAME,
     ) -> None:
-        """Open the log.
+        """Open the log, and go on behind its last whole record.
 
         Args:    now: the time of day, UTC.  name: the file's.
         Raises:  DataError: the directory or file cannot be made or written.
         """
-        self.path = directory / name
+        files = LogFiles(directory, name.removesuffix(".jsonl"))
+        self.path = files.current
         self._lines = Lines(pseudonyms, now)
-        self._waiting: list[str] = []
-        self._waiting_len = 0
+        self._decided: Counter[str] = Counter()
+        self._counting = proving.counting
         self._is_batch = False
         self._is_batch_whole = True
         self._failing = False
-        self._torn = False
+        self._is_closed = False
         self.written = 0
+        """Records of this process, but for the log's own."""
         self.lost = 0
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            # Unbuffered: a record is on its way to the disk before its packet is on its way out.
-            # Its owner's only: who was where is in it, if under other names.
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-            self._file: BinaryIO = os.fdopen(os.open(self.path, flags, 0o600), "ab", buffering=0)
-        except OSError as error:
-            raise DataError(str(self.path), str(error.strerror), "a writable file") from error
+        self._untold = 0
+        """Records that were lost, and no record says so yet."""
+        self._own: list[str] = []
+        """Kinds of the log's own records among those that wait: they come first."""
+        self._in_hand = 0
+        """Records, but for the log's own, that are being written."""
+        self._journal = Journal(files, now, dataclasses.replace(proving, counting=self._counted))
+        self._begins: Mapping[str, object] | None = self._journal.begins
+        if not self._begins["clean"]:
+            _log.warn(
+                "{path}: the process before did not stop as it should; it left {records} records",
+                path=str(self.path),
+                records=self._begins["records"],
+            )
+        self._gather_own()
+        if self._hand_over():
+            self._journal.cut()  # from here on a log without a checkpoint is one that was robbed
 
     def write(self, epoch: Epoch, judged: Judged, payload: bytes | None) -> bool:
         """Append one decision; False if it could not be written (a full disk).
 
         In a batch True says only that it was gathered.
         """
+        self._decided[str(judged.verdict.action)] += 1
         return self._add(self._lines.decided(epoch, judged, payload))
 
     def write_not_carried(self, key: FlowKey, verdict: Verdict, reason: str) -> bool:
         """Append that a verdict could not be carried out, and so was a block."""
+        self._decided["not carried"] += 1
         return self._add(self._lines.not_carried(key, verdict, reason))
 
     def write_barred(self, client: Endpoint, name: str, verdict: Verdict) -> bool:
         """Append that a name was refused before it was resolved."""
+        self._decided["barred"] += 1
         return self._add(self._lines.barred(client, name, verdict))
+
+    def write_canary(self, outcome: Mapping[str, object]) -> bool:
+        """Append what became of a flow that the gateway sent itself."""
+        self._decided["canary"] += 1
+        return self._add(self._lines.event("canary", outcome))
 
     def begin_batch(self) -> None:
         """Gather records from now on."""
@@ -97,76 +117,83 @@ class DecisionLog:
         self._is_batch, self._is_batch_whole = False, True
         return is_whole
 
+    def tick(self) -> None:
+        """Sign what was written, if it is time; call it every few seconds."""
+        self._hand_over()
+        self._journal.tick()
+
     def close(self) -> None:
-        """Write what was gathered, and close the file.  May be called twice."""
-        if not self._file.closed:
-            self._hand_over()
-            self._file.close()
+        """Write what was gathered, say that this is the end, sign it, and close the files.  May be
+        called twice."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._hand_over()
+        self._gather_own()
+        self._gather("end", {"lost": self.lost})
+        self._hand_over()
+        self._journal.close()
 
     def _add(self, line: str) -> bool:
-        self._waiting.append(line)
-        self._waiting_len += len(line)
-        if self._is_batch and self._waiting_len < _MAX_BATCH_LEN:
+        if (self._untold or self._begins is not None) and not self._journal.waiting:
+            self._gather_own()
+        self._journal.gather(line)
+        if self._is_batch and self._journal.waiting_len < _MAX_BATCH_LEN:
             return True
         return self._hand_over()
 
+    def _gather_own(self) -> None:
+        """Gather what the log owes its reader, before anything else."""
+        if self._begins is not None:
+            self._gather("begin", self._begins)
+        if self._untold:
+            self._gather("gap", {"lost": self._untold})
+
+    def _gather(self, kind: str, account: Mapping[str, object]) -> None:
+        self._own.append(kind)
+        self._journal.gather(self._lines.event(kind, account))
+
     def _hand_over(self) -> bool:
         """Write the records that wait; those that cannot be written are lost, and counted."""
-        if not self._waiting:
+        count, own = self._journal.waiting, self._own
+        if not count:
             return True
-        count, octets = len(self._waiting), "".join(self._waiting).encode("ascii")
-        self._waiting.clear()
-        self._waiting_len = 0
-        try:
-            written = self._append(octets)
-        except OSError as error:
-            return self._fail(error, count)
-        self.written += written
+        self._own, self._in_hand = [], count - len(own)
+        written = self._journal.hand_over()
+        self._in_hand = 0
+        self.written += max(written - len(own), 0)
+        self._told(own[:written])
         if written < count:
-            return self._fail(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), count - written)
-        self._failing = False
-        return True
+            self._fail(count - max(written, len(own)))
+        else:
+            self._failing = False
+        self._journal.sign_if_many()
+        return written == count
 
-    def _append(self, octets: bytes) -> int:
-        """Append lines, and say how many of them are whole in the file."""
-        if self._torn:  # what was half written must not swallow the next
-            octets = b"\n" + octets
-        done = octets[: self._file.write(octets)]
-        whole = done.count(b"\n") - (self._torn and done != b"")
-        if done:
-            self._torn = not done.endswith(b"\n")
-        return whole
+    def _told(self, kinds: list[str]) -> None:
+        if "begin" in kinds:
+            self._begins = None
+        if "gap" in kinds:
+            self._untold = 0
 
-    def _fail(self, error: OSError, lost: int) -> bool:
+    def _fail(self, lost: int) -> None:
         self.lost += lost
+        self._untold += lost
         self._is_batch_whole = not self._is_batch
         if not self._failing:
             self._failing = True
             _log.error(
                 "decision log {path} cannot be written: {reason}",
                 path=str(self.path),
-                reason=error.strerror,
+                reason=self._journal.reason,
             )
-        return False
 
-
-def load_key(directory: Path, random: Callable[[int], bytes]) -> bytes:
-    """Read the pseudonym key of a directory, or make one that only its owner can read.
-
-    Raises:  DataError: the file cannot be read or made, or has another length.
-    """
-    path = directory / "pseudonym.key"
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(random(KEY_LEN))
-        key = path.read_bytes()
-    except OSError as error:
-        raise DataError(
-            str(path), str(error.strerror), f"a key file of {KEY_LEN} octets"
-        ) from error
-    if len(key) != KEY_LEN:
-        raise DataError(str(path), f"has {len(key)} octets", f"{KEY_LEN}")
-    return key
+    def _counted(self) -> Mapping[str, int]:
+        """Count for a checkpoint: what was decided was written, or is being written, or is lost."""
+        decided = {f"decided: {kind}": count for kind, count in self._decided.items()}
+        records = {
+            "records: written": self.written,
+            "records: in hand": self._in_hand,
+            "records: lost": self.lost,
+        }
+        return {**self._counting(), **decided, **records}

@@ -8,7 +8,7 @@ it rests on and remembered, and a record is put together of texts."""
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from gateway.evidence.destinations import Destinations, to_json, to_json_array
 from gateway.evidence.memo import Memo
@@ -81,6 +81,10 @@ class Lines:
         head = self._head(client, "", self._pseudonyms.name(name))
         facts = f'{{"names":{self._names((name,))}}}'
         return f'{head},"facts":{facts},"verdict":{self._verdicts[verdict]}}}\n'
+
+    def event(self, kind: str, account: Mapping[str, object]) -> str:
+        """Spell what happened to the log itself, or a canary's outcome."""
+        return f'{{"time":"{self._time()}","{kind}":{to_json(account)}}}\n'
 
     def _head(self, client: Endpoint, transport: str, destination: str) -> str:
         name = self._clients[client.address]

@@ -16,6 +16,7 @@ from gateway.errors import CarryError
 from gateway.kernel import conntrack
 from gateway.kernel.judge import Hands, Judge
 from gateway.kernel.nfqueue import QueueSocket
+from gateway.kernel.queue_counts import queue_counts
 from gateway.kernel.replies import Replies
 from gateway.listeners.interfaces import Wiring
 from gateway.listeners.transparent_udp import TransparentUdp
@@ -40,6 +41,7 @@ class Judging:
         self._udp = TransparentUdp(wiring, self._replies.send)
         self._judge: Judge | None = None
         self._queue: QueueSocket | None = None
+        self._number = 0
         self._expiry = LoopingCall(self._expire)
         self._expiry.clock = reactor
         self._not_forgotten = 0
@@ -59,6 +61,7 @@ class Judging:
             targets=self._targets.by_name,
             proxy=self._targets.proxy,
         )
+        self._number = queue
         self._queue = QueueSocket([queue], self._judge.judge, batch=self)
         self._reactor.addReader(self._queue)
         self._expiry.start(_EXPIRE_S, now=False)
@@ -105,6 +108,7 @@ class Judging:
             yield from ((f"judge: {name}", n) for name, n in self._judge.counters.items())
         if self._queue is not None:
             yield from ((f"queue: {name}", n) for name, n in self._queue.counters.items())
+            yield from queue_counts(self._number).items()
         yield from ((f"replies: {name}", n) for name, n in self._replies.counters.items())
         yield "conntrack: not forgotten", self._not_forgotten
 

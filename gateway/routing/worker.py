@@ -51,6 +51,7 @@ class Worker:
         self._outward = Outward(reactor, config, self.core)
         self._judging = Judging(reactor, self.core, self._outward.wiring, self._targets)
         self.core.on_adopted.append(self._judging.rejudge)
+        self.core.counting.append(lambda: self._judging.counters)
         self._next: tuple[Config, Epoch] | None = None
 
     def start(self) -> None:

@@ -13,11 +13,15 @@ from typing import Any, BinaryIO, cast
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.errors import DataError
-from gateway.evidence.decisions import DecisionLog, load_key
+from gateway.evidence.decisions import DecisionLog
+from gateway.evidence.files import LogFiles
+from gateway.evidence.keys import load_key, load_signer
 from gateway.evidence.pseudonyms import Pseudonyms
+from gateway.evidence.verifying import Asked, verify
 from gateway.flow.epoch import Epoch
 from gateway.flow.table import Judged
 from gateway.model import FlowKey
+from tests.evidence.proving import SIGNER, decided, proving
 from tests.support.epochs import PING, epoch
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, UTC)
@@ -38,13 +42,13 @@ class DecisionLogTests(SynchronousTestCase):
         self.epoch = epoch()
 
     def log(self, key: bytes = b"k" * 32) -> DecisionLog:
-        log = DecisionLog(self.folder, Pseudonyms(key), lambda: NOW)
+        log = DecisionLog(self.folder, Pseudonyms(key), lambda: NOW, proving())
         self.addCleanup(log.close)
         return log
 
     def records(self) -> list[dict[str, Any]]:
-        text = (self.folder / "decisions.jsonl").read_text()
-        return [json.loads(line) for line in text.splitlines()]
+        """Read what was decided: not what the log says of itself."""
+        return decided((self.folder / "decisions.jsonl").read_text())
 
     def test_record(self) -> None:
         """A record has time, flow, facts, evidence, verdict and what was in force."""
@@ -99,13 +103,13 @@ class DecisionLogTests(SynchronousTestCase):
         """The same identifier and the same client have the same name, under one key only."""
         first, other = (
             self.log(),
-            DecisionLog(Path(self.mktemp()), Pseudonyms(b"o" * 32), lambda: NOW),
+            DecisionLog(Path(self.mktemp()), Pseudonyms(b"o" * 32), lambda: NOW, proving()),
         )
         self.addCleanup(other.close)
         for log in (first, first, other):
             log.write(self.epoch, judged(self.epoch), PING)
         one, two = self.records()
-        three = json.loads(other.path.read_text())
+        three = decided(other.path.read_text())[0]
         self.assertEqual(one["facts"]["plaintext"], two["facts"]["plaintext"])
         self.assertEqual(one["client"], two["client"])
         self.assertNotEqual(one["client"], three["client"])
@@ -117,7 +121,7 @@ class DecisionLogTests(SynchronousTestCase):
     def test_appends(self) -> None:
         """A second run goes on behind the first."""
         for _ in range(2):
-            log = DecisionLog(self.folder, Pseudonyms(b"k" * 32), lambda: NOW)
+            log = DecisionLog(self.folder, Pseudonyms(b"k" * 32), lambda: NOW, proving())
             log.write(self.epoch, judged(self.epoch), PING)
             log.close()
         self.assertEqual(len(self.records()), 2)
@@ -125,32 +129,44 @@ class DecisionLogTests(SynchronousTestCase):
     def test_full_disk(self) -> None:
         """A record that cannot be written is counted, said once, and does not stop the rest."""
         log = self.log()
-        real = log._file
-        log._file = cast(BinaryIO, _FullDisk())
+        real = log._journal._file
+        log._journal._file = cast(BinaryIO, _FullDisk())
         one = judged(self.epoch)
         self.assertEqual([log.write(self.epoch, one, PING) for _ in range(3)], [False] * 3)
-        log._file = real
+        log._journal._file = real
         self.assertTrue(log.write(self.epoch, one, PING))
         self.assertEqual((log.written, log.lost, len(self.records())), (1, 3, 1))
 
     def test_torn_record(self) -> None:
-        """A half-written record does not swallow the next one."""
+        """A half-written record does not swallow the next one: it is cut off, and told of."""
         log = self.log()
-        real = log._file
-        log._file = cast(BinaryIO, _TornDisk(real))
+        real = log._journal._file
+        log._journal._file = cast(BinaryIO, _TornDisk(real))
         self.assertFalse(log.write(self.epoch, judged(self.epoch), PING))
-        log._file = real
+        log._journal._file = real
         self.assertTrue(log.write(self.epoch, judged(self.epoch), PING))
         lines = (self.folder / "decisions.jsonl").read_text().splitlines()
-        self.assertEqual(len(lines), 2)
-        self.assertRaises(ValueError, json.loads, lines[0])
-        self.assertEqual(json.loads(lines[1])["verdict"]["rule"], "plain")
+        records = [json.loads(line) for line in lines]
+        self.assertEqual([record["n"] for record in records], [0, 1, 2])
+        self.assertEqual(records[1]["gap"], {"lost": 1})
+        self.assertEqual(records[2]["verdict"]["rule"], "plain")
+
+    def test_torn_and_stuck(self) -> None:
+        """Where what was half written cannot even be cut off, nothing is written behind it."""
+        log = self.log()
+        real = log._journal._file
+        log._journal._file = cast(BinaryIO, _StuckDisk(real))
+        one = judged(self.epoch)
+        self.assertEqual([log.write(self.epoch, one, PING) for _ in range(2)], [False] * 2)
+        log._journal._file = real
+        self.assertTrue(log.write(self.epoch, one, PING))
+        self.assertEqual((log.written, log.lost, len(self.records())), (1, 2, 1))
 
     def test_batch(self) -> None:
         """What is gathered reaches the file in one piece and in order, when the batch ends."""
         log = self.log()
-        writes = _Counted(log._file)
-        log._file = cast(BinaryIO, writes)
+        writes = _Counted(log._journal._file)
+        log._journal._file = cast(BinaryIO, writes)
         log.begin_batch()
         verdict = judged(self.epoch).verdict
         self.assertTrue(log.write(self.epoch, judged(self.epoch), PING))
@@ -166,11 +182,11 @@ class DecisionLogTests(SynchronousTestCase):
     def test_empty_batch(self) -> None:
         """A batch without decisions writes nothing, and nothing failed."""
         log = self.log()
-        real = log._file
-        log._file = cast(BinaryIO, _FullDisk())
+        real = log._journal._file
+        log._journal._file = cast(BinaryIO, _FullDisk())
         log.begin_batch()
         self.assertEqual((log.flush(), log.end_batch(), log.lost), (True, True, 0))
-        log._file = real
+        log._journal._file = real
 
     def test_flush(self) -> None:
         """Within a batch, what was decided so far can be written before something is let go."""
@@ -187,12 +203,12 @@ class DecisionLogTests(SynchronousTestCase):
     def test_lost_batch(self) -> None:
         """A batch of which anything was lost has failed to its end, and the next one has not."""
         log = self.log()
-        real, one = log._file, judged(self.epoch)
+        real, one = log._journal._file, judged(self.epoch)
         log.begin_batch()
         log.write(self.epoch, one, PING)
-        log._file = cast(BinaryIO, _FullDisk())
+        log._journal._file = cast(BinaryIO, _FullDisk())
         self.assertFalse(log.flush())
-        log._file = real
+        log._journal._file = real
         self.assertTrue(log.write(self.epoch, one, PING))
         self.assertFalse(log.end_batch())
         log.begin_batch()
@@ -204,23 +220,24 @@ class DecisionLogTests(SynchronousTestCase):
         """Of a batch that the disk cuts anywhere, each record is counted as what became of it."""
         one = judged(self.epoch)
         log = self.log()
+        before = log.path.stat().st_size
         log.write(self.epoch, one, PING)
-        size = log.path.stat().st_size
-        real = log._file
+        size = log.path.stat().st_size - before
+        real = log._journal._file
         for kept in (0, 1, size - 2, size, size + 1, 2 * size - 2, 2 * size, 3 * size - 2):
             written, lost = log.written, log.lost
-            log._file = cast(BinaryIO, _TornDisk(real, kept))
+            log._journal._file = cast(BinaryIO, _TornDisk(real, kept))
             log.begin_batch()
             for _ in range(3):
                 log.write(self.epoch, one, PING)
             self.assertFalse(log.end_batch())
-            log._file = real
-            lines = log.path.read_text().splitlines()
-            whole = [line for line in lines if line.endswith("}") and line.startswith("{")]
-            self.assertEqual(log.written, len(whole), kept)
+            log._journal._file = real
+            self.assertEqual(log.written, len(self.records()), kept)
             self.assertEqual(log.written - written + log.lost - lost, 3)
             self.assertTrue(log.write(self.epoch, one, PING))
-            self.assertEqual(len(set(log.path.read_text().splitlines()[-1:] + whole[:1])), 1)
+        log.close()
+        report = verify(LogFiles(self.folder, "decisions"), SIGNER.public, Asked())
+        self.assertEqual(report.findings, [])
 
     def test_long_batch(self) -> None:
         """A batch that nobody ends does not grow for ever: it is written piece by piece."""
@@ -247,7 +264,7 @@ class DecisionLogTests(SynchronousTestCase):
         blocker = Path(self.mktemp())
         blocker.write_text("")
         error = self.assertRaises(
-            DataError, DecisionLog, blocker / "evidence", Pseudonyms(b"k"), lambda: NOW
+            DataError, DecisionLog, blocker / "evidence", Pseudonyms(b"k"), lambda: NOW, proving()
         )
         self.assertIn(str(blocker), str(error))
 
@@ -269,6 +286,16 @@ class _TornDisk:
     def write(self, octets: bytes) -> int:
         return int(self.file.write(octets[: self.kept]))
 
+    def truncate(self, length: int) -> int:
+        return int(self.file.truncate(length))
+
+
+class _StuckDisk(_TornDisk):
+    """One on which nothing can be cut off either."""
+
+    def truncate(self, length: int) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
 
 class _Counted:
     """A file that counts how often it is written to."""
@@ -282,6 +309,9 @@ class _Counted:
     def write(self, octets: bytes) -> int:
         self.count += 1
         return self.file.write(octets)
+
+    def fileno(self) -> int:
+        return self.file.fileno()
 
     def close(self) -> None:
         self.file.close()
@@ -306,3 +336,11 @@ class KeyTests(SynchronousTestCase):
         (folder / "pseudonym.key").write_bytes(b"short")
         error = self.assertRaises(DataError, load_key, folder, os.urandom)
         self.assertIn("has 5 octets", str(error))
+
+    def test_signing_key(self) -> None:
+        """The signing key is made once and its owner's only; the public key is everybody's."""
+        folder = Path(self.mktemp())
+        signer = load_signer(folder, lambda size: b"r" * size)
+        self.assertEqual(load_signer(folder, lambda size: b"s" * size).public, signer.public)
+        self.assertEqual(stat.S_IMODE((folder / "log.key").stat().st_mode), 0o600)
+        self.assertEqual((folder / "log.pub").read_text(), f"{signer.public}\n")

@@ -147,13 +147,14 @@ class Deployment:
         os.kill(self.gateway.pid, signal.SIGHUP)
 
     def decisions(self) -> list[dict[str, Any]]:
-        """Give what the gateway's decision log says so far."""
-        return [json.loads(line) for line in self.decision_log.read_text().splitlines()]
+        """Give what the gateway's decision log says so far, but for what it says of itself."""
+        records = map(json.loads, self.decision_log.read_text().splitlines())
+        return [record for record in records if "verdict" in record]
 
     def decision_counts(self) -> dict[str, int]:
-        """Give how many lines each decision log has, by its name."""
+        """Give how many decisions each decision log has, by its name."""
         logs = sorted((self.folder / "evidence").glob("decisions*.jsonl"))
-        return {path.name: len(path.read_text().splitlines()) for path in logs}
+        return {path.name: path.read_text().count('"verdict":{') for path in logs}
 
     def _spawn(self, space: Space, command: str, before: tuple[str, ...] = ()) -> Process:
         name = "exit" if command == "exit" else "gateway"

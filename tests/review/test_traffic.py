@@ -17,6 +17,7 @@ from gateway.flow.table import Judged
 from gateway.model import Action, FlowKey
 from gateway.review.change import Sort
 from gateway.review.traffic import Replayed, replay
+from tests.evidence.proving import proving
 from tests.support.bundled import DAY, ROOT, atlas, world
 from tests.support.epochs import PING, STUN
 from tests.support.facts import policy
@@ -59,7 +60,7 @@ class LogTests(SynchronousTestCase):
 
     def log(self, old: Epoch, *flows: tuple[str, bytes | None]) -> Path:
         folder = Path(self.mktemp())
-        log = DecisionLog(folder, Pseudonyms(bytes(KEY_LEN)), world().now)
+        log = DecisionLog(folder, Pseudonyms(bytes(KEY_LEN)), world().now, proving())
         for text, payload in flows:
             facts = old.seen(FlowKey.parse(text), payload)
             log.write(old, Judged(facts, old.judge(facts)), payload)
