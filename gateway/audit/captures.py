@@ -81,7 +81,11 @@ class Captures:
 
     def _merged(self) -> Iterator[Frame]:
         waiting = sorted(
-            ((first, at) for at, one in enumerate(self.files) if (first := _begin(one)) is not None),
+            (
+                (first, at)
+                for at, one in enumerate(self.files)
+                if (first := _begin(one)) is not None
+            ),
             reverse=True,
         )
         at_work: list[tuple[float, int, Frame, Iterator[Frame]]] = []

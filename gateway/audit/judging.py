@@ -60,8 +60,13 @@ def _likeness(content: Content | None) -> Hashable:
         return None
     found = content.plaintext
     kinds = None if found is None else tuple([one.kind._value_ for one in found])
-    return content.message, content.protocol._value_, kinds, content.traffic, content.names, (
-        content.addresses
+    return (
+        content.message,
+        content.protocol._value_,
+        kinds,
+        content.traffic,
+        content.names,
+        (content.addresses),
     )
 
 

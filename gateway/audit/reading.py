@@ -17,7 +17,7 @@ from gateway.audit.streams import Streams
 from gateway.audit.timeline import Timeline
 from gateway.evidence.frame import Frame
 from gateway.flow.epoch import Epoch
-from gateway.model import Content, FlowKey, Transport
+from gateway.model import FlowKey, Transport
 from gateway.wire import messages, recognise
 
 _ETHERNET = 1
@@ -40,10 +40,17 @@ class Audit:
         parties: Parties,
         observers: Sequence[observers.Observer] = (),
         max_flows: int = MAX_FLOWS,
+        file: Callable[[], str] = str,
     ) -> None:
+        """Begin.
+
+        Args:    ended: takes each flow once, when nothing more is counted in it.
+                 max_flows: above it the flows that were silent longest end early.
+                 file: gives the name of the file that is read now.
+        """
         self.packets = Packets()
         self.timeline = Timeline()
-        self.specimens = specimens.Specimens()
+        self.specimens = specimens.Specimens(file)
         self.frames = 0
         self.evicted = 0
         """Flows that were handed over early, as too many were open; they may come again."""

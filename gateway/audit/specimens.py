@@ -3,7 +3,7 @@ their octets masked.  Never: an identifier."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 from gateway.audit.flows import Side, name_of
@@ -20,6 +20,8 @@ _MIN_VALUE_LEN = 3
 class Specimen:
     """One packet that showed identifiers."""
 
+    file: str
+    """"" where there is one only."""
     frame: int
     """Its number in its file, from 1."""
     time_s: float
@@ -38,20 +40,22 @@ class Specimen:
 class Specimens:
     """Examples, the first one met of each kind."""
 
-    def __init__(self) -> None:
-        self.file = ""
-        """Of the frames that are read now."""
+    def __init__(self, file: Callable[[], str]) -> None:
+        """Begin.
+
+        Args:    file: gives the name of the file that is read now.
+        """
+        self.file = file
         self._known: dict[Hashable, Specimen] = {}
 
-    def take(
-        self, frame: int, time_s: float, side: Side, content: Content, payload: bytes
-    ) -> None:
+    def take(self, frame: int, time_s: float, side: Side, content: Content, payload: bytes) -> None:
         """Keep a packet if it is the first of its kind and there is room."""
         found = content.plaintext or ()
         kind = (content.protocol, content.message, tuple(one.kind for one in found[:16]))
         if kind in self._known or len(self._known) >= _MAX_SPECIMENS:
             return
         self._known[kind] = Specimen(
+            self.file(),
             frame,
             time_s,
             str(side.flow.key),

@@ -6,6 +6,7 @@ from __future__ import annotations
 import click
 
 from gateway.cli.asking import check, explain, locate, test
+from gateway.cli.auditing import audit
 from gateway.cli.host import lock, unlock
 from gateway.cli.running import demo_, exit_, init, run, worker
 
@@ -16,5 +17,5 @@ def main() -> None:
     """Routing-policy enforcement gateway for real-time audio apps."""
 
 
-for command in (run, exit_, init, demo_, check, explain, test, locate, lock, unlock, worker):
+for command in (run, exit_, init, demo_, check, explain, test, locate, audit, lock, unlock, worker):
     main.add_command(command)

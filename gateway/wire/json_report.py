@@ -1,4 +1,4 @@
-"""JSON that is sent bare.  Owns: a datagram or a stream's first bytes that are a JSON text → Content.
+"""JSON that is sent bare.  Owns: a datagram, or a stream's first bytes, of JSON text → Content.
 Knows: RFC 8259, the keys that HTTP bodies have too.  Never: ports, policy, whose report it is."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from gateway.wire import http_identifiers
 _FIRST = (b"{", b"[", b" ", b"\t", b"\r", b"\n")
 # An object with a key, or an array of such: 24 bits that fit, and no protocol begins so.
 _START = re.compile(
-    rb'[ \t\r\n]{0,8}(?:\[[ \t\r\n]{0,8})?\{[ \t\r\n]{0,64}'
+    rb"[ \t\r\n]{0,8}(?:\[[ \t\r\n]{0,8})?\{[ \t\r\n]{0,64}"
     rb'"[^"\\\x00-\x1f]{1,128}"[ \t\r\n]{0,8}:'
 )
 
@@ -26,4 +26,3 @@ def recognise(payload: bytes) -> Content | None:
         return None
     found = tuple(http_identifiers.in_body(payload, 0))
     return Content(Protocol.UNKNOWN, "JSON", None, found or None)
-
