@@ -72,7 +72,7 @@ class Summary:
         self.first_s, self.last_s = float("inf"), float("-inf")
         self.exposed = self.barred = 0
         """Messages that showed identifiers; flows of which the policy blocks something."""
-        self._reasons = {rule.id: rule.reason for rule in epoch.policy.rules}
+        self._reasons = {rule.id: rule.verdict.reason for rule in epoch.policy.rules}
         self._clients: set[bytes] = set()
         self._contacts: dict[Place | None, _Contact] = {}
         self._exposures: dict[tuple[str, ...], _Exposure] = {}
@@ -87,10 +87,11 @@ class Summary:
         self.last_s = max(self.last_s, flow.last_s)
         if len(self._clients) < _MAX_ADDRESSES:
             self._clients.add(flow.key.client.address)
+        is_known = any(_is_known(tally) for tally in flow.tallies())
         for tally in flow.tallies():
             self.packets += tally.packets
             self.octets += tally.octets
-            self._read[_legibility(tally)] += tally.packets
+            self._read[_legibility(tally, is_known)] += tally.packets
         contact = self._contact(flow)
         for side in (flow.client, flow.server):
             self._expose(side, contact)
@@ -244,18 +245,26 @@ class Summary:
             yield {"kind": "blocked", "sentence": sentence, "flows": self.barred}
 
 
-_LEGIBILITIES = ("exposed", "clear", "doubtful", "unknown", "headers")
+_LEGIBILITIES = ("exposed", "clear", "doubtful", "opaque", "unknown", "headers")
 
 
-def _legibility(tally: Tally) -> str:
-    """Class packets by what could be read of them."""
+def _is_known(tally: Tally) -> bool:
+    return tally.content is not None and tally.content.protocol is not Protocol.UNKNOWN
+
+
+def _legibility(tally: Tally, is_known: bool) -> str:
+    """Class packets by what could be read of them.
+
+    Args:    is_known: whether other packets of the flow tell its protocol, so that unknown ones are
+             what follows a handshake ("opaque").
+    """
     content = tally.content
     if content is None:
         return "headers"
     if content.plaintext:
         return "exposed"
     if content.protocol is Protocol.UNKNOWN:
-        return "unknown"
+        return "opaque" if is_known else "unknown"
     return "doubtful" if content.plaintext is None else "clear"
 
 

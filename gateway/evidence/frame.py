@@ -148,6 +148,7 @@ _LINKS: dict[int, Callable[[bytes], tuple[int, int]]] = {
 
 def _ipv4(octets: bytes, at: int) -> IpPacket:
     header_len = (octets[at] & 15) * 4
+    _ = octets[at + 19]  # slices would be short without a word
     if octets[at] >> 4 != 4 or header_len < 20:
         raise WireError("IP header", at, "version 4, at least 20 octets")
     total_len = _U16.unpack_from(octets, at + 2)[0] or len(octets)  # 0: segmentation offload
@@ -162,6 +163,7 @@ def _ipv4(octets: bytes, at: int) -> IpPacket:
 
 
 def _ipv6(octets: bytes, start: int) -> IpPacket:
+    _ = octets[start + 39]
     if octets[start] >> 4 != 6:
         raise WireError("IP header", start, "version 6")
     payload_len = _U16.unpack_from(octets, start + 4)[0] or len(octets)
