@@ -1,11 +1,12 @@
-"""The audit as text.  Owns: lines of flows and the summary on a console.  Knows: rich.
-Never: computing what it prints."""
+"""The audit as text.  Owns: lines of flows, and the summary on a console.
+Knows: rich, click (styles).  Never: computing what it prints."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -27,17 +28,21 @@ UNREAD = {
 }
 
 
-def flow(console: Console, one: AuditedFlow) -> None:
-    """Print a flow's line."""
+def flow(one: AuditedFlow) -> str:
+    """Give a flow's line.  There may be a hundred thousand: styled without a console's layout."""
     actions = {str(t.verdict.action): 1 for t in one.client.tallies.values() if t.verdict}
-    would = "/".join(f"[{_COLOURS[action]}]{action}[/]" for action in actions) or "not judged"
-    packets = one.client.packets + one.server.packets
+    would = "/".join(click.style(action, _COLOURS[action]) for action in actions)
     said = ", ".join(f"{name} {count}" for name, count in one.messages().most_common(4))
     kinds = ", ".join(f"{kind} {count}" for kind, count in one.identifiers().most_common())
-    line = f"{time_text(one.first_s)[11:23]}  {would}  {escape(str(one.key))}  {packets} packets"
-    line += f"  {escape(said)}" if said else ""
-    line += f"  [bold red]plaintext: {kinds}[/]" if kinds else ""
-    console.print(line, soft_wrap=True)
+    parts = (
+        time_text(one.first_s)[11:23],
+        would or "not judged",
+        str(one.key),
+        f"{one.client.packets + one.server.packets} packets",
+        said,
+        click.style(f"plaintext: {kinds}", "red", bold=True) if kinds else "",
+    )
+    return "  ".join(part for part in parts if part)
 
 
 def summary(console: Console, one: Account) -> None:

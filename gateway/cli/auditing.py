@@ -82,15 +82,13 @@ def run(
     observers: tuple[Observer, ...],
 ) -> page.Report:
     """Read captures, print a line a flow, and give what a page needs."""
-    accounts, console = Accounts(epoch), stdout()
+    accounts, is_terminal = Accounts(epoch), sys.stdout.isatty()
     summary = Summary(epoch, accounts)
 
     def ended(flow: AuditedFlow) -> None:
         summary.add(flow)
-        if as_json:
-            click.echo(json.dumps(accounts.of(flow), ensure_ascii=False))
-        else:
-            text.flow(console, flow)
+        line = json.dumps(accounts.of(flow), ensure_ascii=False) if as_json else text.flow(flow)
+        print(line if is_terminal or as_json else click.unstyle(line))
 
     with _bar(paths) as files, _few_collections():
         reading = Audit(
