@@ -7,11 +7,13 @@ import heapq
 from collections import Counter
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from gateway.model import Content, FlowKey, IdentifierKind, Verdict
 
-# Flows that are counted at once; some 3 KiB each.
-MAX_FLOWS = 16_384
+Name = TypeVar("Name", bound=str)
+# Flows that are counted at once; some 6 KiB each.
+MAX_FLOWS = 8_192
 # Likewise wire's sender of endless novelty: from here on what is new is counted as "others".
 _MAX_TALLIES = 256
 # Marks of a tally: what a datagram of it is for the timeline.
@@ -82,8 +84,9 @@ class Side:
             return self.identifiers
         counts: Counter[IdentifierKind] = Counter()
         for tally in self.tallies.values():
-            for kind, count in tally.identifiers().items():
-                counts[kind] += count * tally.packets
+            if tally.mark & EXPOSED:
+                for kind, count in tally.identifiers().items():
+                    counts[kind] += count * tally.packets
         return counts
 
     @property
@@ -122,11 +125,16 @@ class AuditedFlow:
 
     def messages(self) -> Counter[str]:
         """Count the messages of both sides by name, or by protocol where they have none."""
-        return self.client.message_counts() + self.server.message_counts()
+        return _joined(self.client.message_counts(), self.server.message_counts())
 
     def identifiers(self) -> Counter[IdentifierKind]:
         """Count the identifiers that both sides showed, by kind."""
-        return self.client.identifier_counts() + self.server.identifier_counts()
+        return _joined(self.client.identifier_counts(), self.server.identifier_counts())
+
+
+def _joined(one: Counter[Name], other: Counter[Name]) -> Counter[Name]:
+    """Add two counters up: `+` would look through them twice more."""
+    return Counter({name: one[name] + other[name] for name in (*one, *other)}) if other else one
 
 
 def name_of(content: Content) -> str:

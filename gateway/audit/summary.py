@@ -32,6 +32,9 @@ class _Contact:
     """The first of its addresses."""
     jurisdictions: tuple[str, ...]
     undetermined: tuple[str, ...]
+    where: str
+    """Its countries on any axis."""
+    operator: str
     addresses: set[bytes] = field(default_factory=set)
     names: dict[str, None] = field(default_factory=dict)
     protocols: Counter[str] = field(default_factory=Counter)
@@ -108,11 +111,14 @@ class Summary:
         contact = self._contacts.get(place)
         if contact is None:
             found = self._epoch.policy.jurisdictions_of(self._epoch.facts(flow.key, None))
+            shown = place or Place({}, doubts=("others, beyond the length of this table",))
             contact = self._contacts[place] = _Contact(
-                place or Place({}, doubts=("others, beyond the length of this table",)),
+                shown,
                 address,
                 tuple(sorted(found.members)) if place else (),
                 tuple(sorted(found.undetermined)) if place else (),
+                "+".join(_countries(shown)) or "unknown",
+                _operator(shown),
             )
         if len(contact.addresses) < _MAX_ADDRESSES // 16:
             contact.addresses.add(address)
@@ -140,10 +146,11 @@ class Summary:
             count = sum((side.messages or {}).values()) if is_stream else tally.packets
             identifiers = side.identifier_counts() if is_stream else _times(tally)
             row.messages += count
-            row.identifiers += identifiers
-            contact.identifiers += identifiers
-            row.countries["+".join(_countries(contact.place)) or "unknown"] += count
-            row.operators[_operator(contact.place)] += count
+            for kind, shown in identifiers.items():
+                row.identifiers[kind] += shown
+                contact.identifiers[kind] += shown
+            row.countries[contact.where] += count
+            row.operators[contact.operator] += count
             self.exposed += count
 
     def _judge(self, flow: AuditedFlow, contact: _Contact) -> None:
@@ -268,8 +275,8 @@ def _legibility(tally: Tally, is_known: bool) -> str:
     return "doubtful" if content.plaintext is None else "clear"
 
 
-def _times(tally: Tally) -> Counter[IdentifierKind]:
-    return Counter({kind: count * tally.packets for kind, count in tally.identifiers().items()})
+def _times(tally: Tally) -> Mapping[IdentifierKind, int]:
+    return {kind: count * tally.packets for kind, count in tally.identifiers().items()}
 
 
 def _countries(place: Place) -> list[str]:

@@ -147,9 +147,9 @@ def _write(path: str, report: page.Report) -> None:
 
 
 def _status(summary: Account) -> int:
-    """2 if no frame could be read, 1 if something was found or a capture is broken, else 0."""
-    frames = sum(one["frames"] for one in summary["captures"])
-    broken = any(one["fault"] for one in summary["captures"])
-    if (broken and not frames) or (frames and frames == summary["unread"]["unknown_link"]):
+    """2 if no packet could be read, 1 if something was found or a capture is broken, else 0."""
+    if not summary["packets"]:
+        click.echo("no packet could be read, so nobody can say that nothing is there", err=True)
         return 2
+    broken = any(one["fault"] for one in summary["captures"])
     return 1 if broken or summary["findings"] else 0

@@ -115,6 +115,7 @@ class FaceTests(Case):
         self.assertEqual(self.audit(barred).exit_code, 1)
         self.assertEqual(self.audit(*by, cut).exit_code, 1)
         self.assertEqual(self.audit(*by, self.file(b"no capture")).exit_code, 2)
+        self.assertEqual(self.audit(*by, self.file(pcap([]))).exit_code, 2)
         self.assertEqual(self.audit(*by, "/nonexistent").exit_code, 2)
         self.assertEqual(self.audit(quiet, "--client", "nobody").exit_code, 2)
         self.assertEqual(self.audit().exit_code, 2)
