@@ -131,7 +131,7 @@ def _few_collections() -> Iterator[None]:
     """Have garbage collected seldom: what is there stays, and thousands of flows are made anew."""
     before = gc.get_threshold()
     gc.freeze()
-    gc.set_threshold(200_000, 20, 100)
+    gc.set_threshold(200_000, 10, 10)
     try:
         yield
     finally:
