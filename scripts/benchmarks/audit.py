@@ -54,7 +54,7 @@ def _record(frame: Frame, which: int) -> bytes:
     if octets[12:14] == b"\x08\x00":
         for at in _ADDRESSES:
             if octets[at] == _PRIVATE:
-                octets[at + 1 : at + 4] = which.to_bytes(3, "big")
+                octets[at + 1 : at + 3] = which.to_bytes(2, "big")
     time_s = frame.time_s + which / 100
     return struct.pack(
         "<IIII", int(time_s), int(time_s % 1 * 1e6), len(octets), len(octets)
