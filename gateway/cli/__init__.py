@@ -7,6 +7,7 @@ import click
 
 from gateway.cli.asking import explain, locate, test
 from gateway.cli.attending import reload, status
+from gateway.cli.auditing import audit
 from gateway.cli.checking import check
 from gateway.cli.comparing import diff
 from gateway.cli.host import lock, unlock
@@ -23,7 +24,7 @@ def main() -> None:
 
 for command in (
     *(run, exit_, init, demo_, worker),
-    *(check, explain, test, diff, locate),
+    *(check, explain, test, diff, locate, audit),
     *(status, reload, update, verify, lock, unlock),
 ):
     main.add_command(command)

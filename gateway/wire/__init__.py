@@ -4,7 +4,7 @@ Knows: the RFCs that each file names.  Never: addresses, policy, sockets, time.
 A recogniser is a pure function of bytes that gives a Content or None and never raises; `recognise`
 asks those that may know (`demultiplex` says which)."""
 
-from gateway.wire.demultiplex import MAX_FIRST_BYTES_LEN, recognise, wants_more
+from gateway.wire.demultiplex import MAX_FIRST_BYTES_LEN, messages, recognise, wants_more
 from gateway.wire.sd_rtn import dashed_address
 from gateway.wire.signatures import SIGNATURES, Condition, LengthField, Signature, signature
 
@@ -15,6 +15,7 @@ __all__ = [
     "LengthField",
     "Signature",
     "dashed_address",
+    "messages",
     "recognise",
     "signature",
     "wants_more",

@@ -15,6 +15,8 @@ _ZERO = bytes(4)
 _SERVICES = (b"\x00\x00", b"\x01\x00")
 # A first segment holds a handful of frames; a crafted one could hold thousands of empty ones.
 _MAX_FRAMES = 32
+# Where frames are told one by one: as many as 16 KiB hold of usual ones.
+_MAX_STREAM_FRAMES = 1_024
 # A stream is not held longer than this (16 KiB), so a longer frame is not waited for.
 _MAX_FRAME_LEN = 16 * 1024
 # Frames of other versions: a few bits more than those that were met, so that with the length 35
@@ -103,6 +105,12 @@ def stream(payload: bytes) -> Content | None:
     return None
 
 
+def frames(payload: bytes) -> tuple[Content, ...]:
+    """Tell the frames at the start of a stream one by one, offsets from its start; the last one
+    may be cut off."""
+    return tuple(_chain(payload, _MAX_STREAM_FRAMES).contents)
+
+
 def incomplete(payload: bytes) -> bool:
     """Tell whether these first bytes of a TCP stream may be frames, the last of them not whole."""
     at = 0
@@ -137,10 +145,10 @@ class _Chain:
         return Content(Protocol.AGORA, self.contents[0].message, traffic, plaintext)
 
 
-def _chain(payload: bytes) -> _Chain:
+def _chain(payload: bytes, most: int = _MAX_FRAMES) -> _Chain:
     contents: list[Content] = []
     at, size, is_named = 0, len(payload), False
-    while size - at >= HEADER_LEN and len(contents) < _MAX_FRAMES:
+    while size - at >= HEADER_LEN and len(contents) < most:
         end = at + (payload[at] | payload[at + 1] << 8)
         content = _frame(payload, at, min(end, size))
         if end - at < HEADER_LEN or content is None:

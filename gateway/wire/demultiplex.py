@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from gateway.model import UNKNOWN, Content, Transport
+from gateway.model import UNKNOWN, Content, Protocol, Transport
 from gateway.wire import (
     agora,
     dns,
     dtls,
     http,
+    json_report,
     portless,
     quic,
     rtcp,
@@ -66,7 +67,9 @@ def _recogniser_of_datagrams(inside: Inside) -> Inside:
         if not payload:
             return UNKNOWN
         content = _first_of(by_first_octet[payload[0]], payload)
-        return content if content is not UNKNOWN else agora.resembles(payload) or UNKNOWN
+        if content is not UNKNOWN:
+            return content
+        return agora.resembles(payload) or json_report.recognise(payload) or UNKNOWN
 
     return recognise_datagram
 
@@ -83,6 +86,7 @@ _STREAMS: tuple[Recogniser, ...] = (
     partial(stun_stream.stream, inside=_inner),
     dns.stream,
     rtp.stream,
+    json_report.recognise,
 )
 _INCOMPLETE = (
     tls.incomplete,
@@ -110,6 +114,15 @@ def recognise(transport: Transport, payload: bytes, port: int = 0) -> Content:
     if port in _DNS_PORTS and (content := dns.recognise(payload)) is not None:
         return content
     return _datagram(payload)
+
+
+def messages(first_bytes: bytes) -> tuple[Content, ...]:
+    """Tell which messages stand in the first bytes of a TCP stream, offsets from its start.
+
+    Of frames behind one another each one is told; of other protocols what `recognise` gives.
+    """
+    first = recognise(Transport.TCP, first_bytes)
+    return agora.frames(first_bytes) if first.protocol is Protocol.AGORA else (first,)
 
 
 def wants_more(first_bytes: bytes) -> bool:

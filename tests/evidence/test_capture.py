@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import struct
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def ipv6(body: bytes, following: int = 17) -> bytes:
 ETHERNET = bytes(12)
 V4, V6 = b"\x08\x00", b"\x86\xdd"
 HOP = bytes([17, 0]) + bytes(6)
+AUTHENTICATION = bytes([17, 4]) + bytes(22)
 FIRST_FRAGMENT = bytes([17, 0, 0, 1]) + bytes(4)
 LATER_FRAGMENT = bytes([17, 0, 0, 8]) + bytes(4)
 
@@ -55,6 +57,9 @@ LATER_FRAGMENT = bytes([17, 0, 0, 8]) + bytes(4)
         "IPv6 with a hop-by-hop header": (101, ipv6(HOP + UDP, 0)),
         "IPv6, first fragment": (101, ipv6(FIRST_FRAGMENT + UDP, 44)),
         "TCP": (101, ipv4(TCP, 6)),
+        "IPv6 with an authentication header": (101, ipv6(AUTHENTICATION + UDP, 51)),
+        "a VLAN tag in Linux cooked": (113, bytes(14) + b"\x81\x00\x00\x05" + V4 + ipv4(UDP)),
+        "OpenBSD loopback": (108, b"\0\0\0\x02" + ipv4(UDP)),
     },
     nothing={
         "ARP": (1, ETHERNET + b"\x08\x06" + bytes(28)),
@@ -157,6 +162,65 @@ class CaptureTests(SynchronousTestCase):
         path = self.file(SECTION + INTERFACE + unknown + enhanced(ipv4(UDP), 2_500_000_000))
         (packet,) = read_packets(path)
         self.assertEqual((packet.number, packet.time_s), (1, 2.5))
+
+    def test_sections_and_interfaces(self) -> None:
+        """Each section has its own byte order and interfaces; old and simple blocks are read."""
+        order = ">"
+        section = struct.pack(">IIIHHqI", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1, 28)
+
+        def big(kind: int, body: bytes) -> bytes:
+            body += bytes(-len(body) % 4)
+            size = struct.pack(order + "I", 12 + len(body))
+            return struct.pack(order + "I", kind) + size + body + size
+
+        raw = big(1, struct.pack(">HHI", 101, 0, 40) + struct.pack(">HHq", 14, 8, 1_000))
+        cooked = big(1, struct.pack(">HHI", 113, 0, 0))
+        frame = ipv4(UDP)
+        of_second = bytes(14) + V4 + frame
+        second = big(6, struct.pack(">IIIII", 1, 0, 2_000_000, *[len(of_second)] * 2) + of_second)
+        old = big(2, struct.pack(">HHIIII", 0, 0, 0, 3_000_000, len(frame), 99) + frame)
+        simple = big(3, struct.pack(">I", len(frame)) + frame)
+        path = self.file(
+            SECTION
+            + INTERFACE
+            + enhanced(frame, 10**9)
+            + section
+            + raw
+            + cooked
+            + second
+            + old
+            + simple
+        )
+        frames = list(read_frames(path))
+        self.assertEqual([one.time_s for one in frames], [1.0, 2.0, 1003.0, 0.0])
+        self.assertEqual([one.link_type for one in frames], [101, 113, 101, 101])
+        self.assertEqual((frames[2].original_len, len(frames[3].octets)), (99, len(frame)))
+        self.assertEqual([one.payload for one in read_packets(path)], [b"ping"] * 4)
+
+    def test_packed(self) -> None:
+        """A .gz is read; a broken one gives what can be unpacked, then says so."""
+        octets = gzip.compress(pcap([ipv4(UDP)] * 3))
+        self.assertEqual(len(list(read_packets(self.file(octets)))), 3)
+        for broken in (octets[:-12], octets[:30] + b"\xff" * 30, octets[:5]):
+            error = self.assertRaises(DataError, list, read_frames(self.file(broken)))
+            self.assertRegex(str(error), "gzip|cut off|claims|begins with")
+
+    def test_larger_than_what_is_read_at_once(self) -> None:
+        """Frames that lie across the pieces of a file are whole."""
+        big = [ipv4(UDP + bytes(1400)) for _ in range(1600)]
+        frames = list(read_frames(self.file(pcap(big))))
+        self.assertEqual([one.octets for one in frames], big)
+
+    def test_where(self) -> None:
+        """A fault is told with its octet, counted from the file's start."""
+        sound = pcap([ipv4(UDP)])
+        path = self.file(sound + struct.pack("<IIII", 0, 0, 300_000, 300_000))
+        error = self.assertRaises(DataError, list, read_frames(path))
+        self.assertIn(f"frame 2 claims 300000 octets at octet {len(sound)}", str(error))
+        lying = bytearray(SECTION + INTERFACE + enhanced(ipv4(UDP), 1))
+        lying[-4] ^= 8
+        error = self.assertRaises(DataError, list, read_frames(self.file(bytes(lying))))
+        self.assertIn(f"malformed at octet {len(SECTION + INTERFACE)}", str(error))
 
     def test_not_a_capture(self) -> None:
         """Another file is refused by its first octets."""

@@ -1,0 +1,155 @@
+"""The command that reads captures.  Owns: audit.  Knows: click, rich's progress bar.
+Never: what is found, and how it is told."""
+
+from __future__ import annotations
+
+import datetime
+import gc
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from gateway import config, policy, starter
+from gateway.audit import page, text
+from gateway.audit.account import Accounts
+from gateway.audit.captures import Captures
+from gateway.audit.flows import AuditedFlow
+from gateway.audit.observers import Observer
+from gateway.audit.parties import Parties
+from gateway.audit.reading import Audit
+from gateway.audit.summary import Summary
+from gateway.cli.common import (
+    atlas_of,
+    clear_errors,
+    day_of,
+    geo_option,
+    json_option,
+    stdout,
+    today_option,
+)
+from gateway.errors import DataError
+from gateway.flow.account import Account
+from gateway.flow.epoch import Epoch
+from gateway.sources import load_epoch
+
+
+@click.command()
+@click.argument("captures", nargs=-1, required=True)
+@click.option(
+    "--policy", "policy_path", help="Judge by this policy.  Omitted: --config's, or ours."
+)
+@click.option("--html", "html_path", help="Write a report for people to this file.")
+@click.option(
+    "--client", "clients", multiple=True, help="A network of clients.  Omitted: it is guessed."
+)
+@geo_option
+@today_option
+@json_option
+@clear_errors
+def audit(
+    captures: tuple[str, ...],
+    policy_path: str | None,
+    html_path: str | None,
+    clients: tuple[str, ...],
+    config_path: str | None,
+    today: datetime.datetime | None,
+    as_json: bool,
+) -> None:
+    """Say what captures (pcap, pcapng, .gz) show to anyone on the wire, and where it went."""
+    epoch = _epoch(policy_path, config_path, day_of(today))
+    result = run(epoch, captures, Parties(clients), as_json=as_json, observers=())
+    if html_path is not None:
+        _write(html_path, result)
+    if as_json:
+        click.echo(json.dumps({"summary": result.summary}, ensure_ascii=False))
+    else:
+        text.summary(stdout(), result.summary)
+    sys.exit(_status(result.summary))
+
+
+def run(
+    epoch: Epoch,
+    paths: tuple[str, ...],
+    parties: Parties,
+    *,
+    as_json: bool,
+    observers: tuple[Observer, ...],
+) -> page.Report:
+    """Read captures, print a line a flow, and give what a page needs."""
+    accounts, is_terminal = Accounts(epoch), sys.stdout.isatty()
+    summary = Summary(epoch, accounts)
+
+    def ended(flow: AuditedFlow) -> None:
+        summary.add(flow)
+        line = json.dumps(accounts.of(flow), ensure_ascii=False) if as_json else text.flow(flow)
+        print(line if is_terminal or as_json else click.unstyle(line))
+
+    with _bar(paths) as files, _few_collections():
+        reading = Audit(
+            epoch, ended, parties=parties, observers=observers, file=lambda: files.current.path
+        )
+        reading.read(files.frames())
+        reading.end()
+    findings = [one for observer in observers for one in observer.findings()]
+    account = summary.account(reading, files.files, findings)
+    return page.Report(account, reading.timeline, reading.specimens.all())
+
+
+def _epoch(policy_path: str | None, config_path: str | None, day: datetime.date) -> Epoch:
+    if policy_path is None and config_path is not None:
+        epoch = load_epoch(config.load(config_path), 0, day)
+        for sentence in epoch.atlas.warnings:
+            click.echo(sentence, err=True)
+        return epoch
+    path = policy_path or starter.folder_of_policies() / "default.yaml"
+    return Epoch(0, policy.load(path, day), atlas_of(config_path, day))
+
+
+@contextmanager
+def _bar(paths: tuple[str, ...]) -> Iterator[Captures]:
+    """Show on a terminal how much was read."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield Captures(paths)
+        return
+    columns = TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("reading")
+        files = Captures(paths, lambda octets: bar.update(task, completed=octets))
+        bar.update(task, total=files.size)
+        yield files
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """Have garbage collected seldom: what is there stays, and thousands of flows are made anew."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(200_000, 10, 10)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+def _write(path: str, report: page.Report) -> None:
+    try:
+        Path(path).write_text(page.render(report), encoding="utf-8")
+    except OSError as error:
+        raise DataError(path, error.strerror or str(error), "a file that can be written") from error
+
+
+def _status(summary: Account) -> int:
+    """2 if no packet could be read, 1 if something was found or a capture is broken, else 0."""
+    if not summary["packets"]:
+        click.echo("no packet could be read, so nobody can say that nothing is there", err=True)
+        return 2
+    broken = any(one["fault"] for one in summary["captures"])
+    return 1 if broken or summary["findings"] else 0
