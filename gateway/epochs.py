@@ -60,7 +60,7 @@ class Epochs:
         self._now = now
         self._in_thread = in_thread
         self._kept = kept
-        self._last_good = LastGood(config.path(config.state.path))
+        self._last_good = LastGood(config.path(config.state.path), Path(config.file))
         self.last = Attempt(now(), ())
         """The last attempt at a policy."""
         self.is_standing_in = False

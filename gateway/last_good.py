@@ -1,8 +1,11 @@
 """The last good policy.  Owns: copies of the files that the policy in force was read from, kept for
 the next start.  Knows: the policy's loader, the folder's layout.  Never: which policy is in force.
 
-    FOLDER/last-good        the name of the generation that counts
-    FOLDER/last-good.N/     its files, each at its own absolute path, so that relative ones fit
+    FOLDER/NAME.last-good      the name of the generation that counts
+    FOLDER/NAME.last-good.N/   its files, each at its own absolute path, so that relative ones fit
+
+A gateway and an exit may share a folder: what is kept says which configuration's policy it is, and
+no other takes it.
 """
 
 from __future__ import annotations
@@ -18,21 +21,22 @@ from gateway.errors import DataError, InputError
 from gateway.policy import Policy
 from gateway.sources import load_policy
 
-_POINTER = "last-good"
-_ENTRY = "policy"
-"""In a generation: the path of the policy's own file, as it was."""
-_REVISION = "revision"
+_ENTRY, _REVISION, _OWNER = "policy", "revision", "configuration"
+"""In a generation: the path of the policy's own file, as it was; its revision; the path of the
+configuration that named it."""
 
 
 class LastGood:
     """The copies in one folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, configuration: Path) -> None:
         """Open nothing yet.
 
-        Args:    folder: made when something is kept.
+        Args:    folder: made when something is kept; configuration: the file whose policy it is.
         """
         self._folder = folder
+        self._owner = str(configuration.absolute())
+        self._name = f"{configuration.stem}.last-good"
 
     @property
     def path(self) -> Path | None:
@@ -44,10 +48,10 @@ class LastGood:
     def _generation(self) -> Path | None:
         """Give the one that counts; its files are whole, for it was pointed to after them."""
         try:
-            generation = self._folder / (self._folder / _POINTER).read_text()
+            generation = self._folder / (self._folder / self._name).read_text()
+            return generation if (generation / _OWNER).read_text() == self._owner else None
         except OSError:
             return None
-        return generation if (generation / _REVISION).exists() else None
 
     def keep(self, path: Path, in_force: Policy, today: datetime.date) -> None:
         """Keep the files of a policy, instead of those kept before.
@@ -91,11 +95,12 @@ class LastGood:
             shutil.copyfile(file, copy)
         (fresh / _ENTRY).write_text(str(path.absolute()))
         (fresh / _REVISION).write_text(in_force.revision)
+        (fresh / _OWNER).write_text(self._owner)
         return fresh
 
     def _new(self) -> Path:
         for number in itertools.count(1):
-            fresh = self._folder / f"{_POINTER}.{number}"
+            fresh = self._folder / f"{self._name}.{number}"
             try:
                 fresh.mkdir(mode=0o700)
             except FileExistsError:
@@ -105,15 +110,15 @@ class LastGood:
 
     def _point_to(self, fresh: Path) -> None:
         """Whoever reads the pointer finds the old generation, or the new one, whole."""
-        written = self._folder / f"{_POINTER}.new"
+        written = self._folder / f"{self._name}.new"
         with written.open("w") as file:
             file.write(fresh.name)
             file.flush()
             os.fsync(file.fileno())
-        written.replace(self._folder / _POINTER)
+        written.replace(self._folder / self._name)
 
     def _generations(self) -> list[Path]:
-        return [one for one in self._folder.glob(f"{_POINTER}.*") if one.is_dir()]
+        return [one for one in self._folder.glob(f"{self._name}.*") if one.is_dir()]
 
 
 def _inside(root: Path, path: Path) -> Path:

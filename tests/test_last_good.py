@@ -24,7 +24,11 @@ class LastGoodTests(SynchronousTestCase):
         self.folder.mkdir()
         self.file = self.folder / "policy.yaml"
         self.state = self.folder / "state"
-        self.kept = LastGood(self.state)
+        self.kept = self.of("gateway.yaml")
+
+    def of(self, configuration: str) -> LastGood:
+        """Give what is kept of a configuration's policy."""
+        return LastGood(self.state, self.folder / configuration)
 
     def written(self, text: str) -> Policy:
         """Write a policy, and load it."""
@@ -33,7 +37,7 @@ class LastGoodTests(SynchronousTestCase):
 
     def loaded(self) -> Policy:
         """Load what is kept, as the next start does."""
-        path = LastGood(self.state).path
+        path = self.of("gateway.yaml").path
         assert path is not None, "something is kept"
         return policy.load(path, DAY)
 
@@ -67,6 +71,15 @@ class LastGoodTests(SynchronousTestCase):
         self.kept.keep(self.file, good, DAY)
         self.assertEqual(self.kept.path, before)
 
+    def test_others(self) -> None:
+        """A policy is kept for one configuration: an exit's is never a gateway's, nor one of the
+        same name elsewhere, though they share a folder."""
+        self.kept.keep(self.file, self.written("policy: first\n"), DAY)
+        self.assertIsNone(self.of("exit.yaml").path)
+        self.assertIsNone(self.of("elsewhere/gateway.yaml").path)
+        self.of("exit.yaml").keep(self.file, self.written("policy: second\n"), DAY)
+        self.assertEqual(self.loaded().name, "first")
+
     def test_changed_meanwhile(self) -> None:
         """A file that was changed since the policy was loaded is not kept in its name."""
         self.kept.keep(self.file, self.written("policy: first\n"), DAY)
@@ -95,7 +108,7 @@ class LastGoodTests(SynchronousTestCase):
     def test_no_folder(self) -> None:
         """A folder that cannot be made is named, with what was expected."""
         (self.folder / "taken").write_text("")
-        taken = LastGood(self.folder / "taken" / "state")
+        taken = LastGood(self.folder / "taken" / "state", self.folder / "gateway.yaml")
         good = self.written("policy: first\n")
         error = self.assertRaises(DataError, taken.keep, self.file, good, DAY)
         self.assertIn("expected a folder that can be written", str(error))

@@ -75,7 +75,7 @@ class _Connection(http.client.HTTPConnection):
 
 def _ask(config_path: str, method: str, what: str) -> tuple[int, dict[str, Any]]:
     """Ask a process; raises CarryError where none answers."""
-    path = _folder(config_path) / control.NAME
+    path = control.path_of(config.load(config_path))
     connection = _Connection(path)
     try:
         connection.request(method, what)
@@ -88,11 +88,6 @@ def _ask(config_path: str, method: str, what: str) -> tuple[int, dict[str, Any]]
     finally:
         connection.close()
     return answer.status, said
-
-
-def _folder(config_path: str) -> Path:
-    loaded = config.load(config_path)
-    return loaded.path(loaded.state.path)
 
 
 def _show(console: Console, said: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
-from gateway.console.control import Control
+from gateway.console.control import Control, path_of
 from gateway.console.counts import Counts
 from gateway.console.guarding import Guard, Scope, Token
 from gateway.console.metrics import Metrics
@@ -35,8 +35,7 @@ class Attendance:
         self._config = config = core.config
         self._process = process
         self._started = core.world.now()
-        folder = config.path(config.state.path)
-        self._control = Control(reactor, folder, self.status, core.reload)
+        self._control = Control(reactor, path_of(config), self.status, core.reload)
         self._watch = Watch(reactor, core) if config.watch else None
         self._web = None if config.console is None else self._console(reactor, core, counts)
 

@@ -22,16 +22,21 @@ from twisted.web.http import CONFLICT
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
+from gateway.config import Config
 from gateway.console.status import Status
 from gateway.errors import CarryError
 
 _log = Logger(namespace="gateway.console")
 
-NAME = "control.sock"
-"""The socket's, in the folder of the state."""
 # sun_path of unix(7), with its end.
 _MAX_PATH_LEN = 107
 _TIMEOUT_S = 60.0
+
+
+def path_of(config: Config) -> Path:
+    """Give the socket's path: in the folder of the state, by the name of the configuration, since a
+    gateway and an exit may share a folder."""
+    return config.path(config.state.path) / f"{Path(config.file).stem}.sock"
 
 
 class Control:
@@ -40,7 +45,7 @@ class Control:
     def __init__(
         self,
         reactor: Any,
-        folder: Path,
+        path: Path,
         status: Callable[[], Status],
         reload: Callable[[], Deferred[bool]],
     ) -> None:
@@ -50,7 +55,7 @@ class Control:
         root.putChild(b"reload", _Reload(status, reload))
         self._site = _Silent(root, timeout=_TIMEOUT_S, reactor=reactor)
         self._reactor = reactor
-        self.path = folder / NAME
+        self.path = path
         self._port: Any = None
 
     def start(self) -> None:

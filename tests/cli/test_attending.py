@@ -95,7 +95,7 @@ class AttendingTests(RunningCase):
         """The socket is its owner's only, and so is its folder."""
         process = self.start("run")
         self.line_with(process, "ready for commands")
-        control = self.folder / "state" / "control.sock"
+        control = self.folder / "state" / "gateway.sock"
         self.assertEqual(stat.S_IMODE(os.stat(control).st_mode), 0o600)
         self.assertEqual(stat.S_IMODE(os.stat(control.parent).st_mode), 0o700)
 
@@ -111,7 +111,7 @@ class AttendingTests(RunningCase):
         ):
             with socket.socket(socket.AF_UNIX) as client:
                 client.settimeout(20)
-                client.connect(str(self.folder / "state" / "control.sock"))
+                client.connect(str(self.folder / "state" / "gateway.sock"))
                 client.sendall(request)
                 self.assertIn(expected, client.recv(4096).partition(b"\n")[0], request)
         self.assertEqual(json.loads(self.ask("status", "--json").output)["policy"]["epoch"], 1)
