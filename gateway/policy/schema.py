@@ -28,8 +28,7 @@ def json_schema(kind: str) -> dict[str, Any]:
     schema = _plain(raw, raw.get("$defs", {}))
     definitions = schema.pop("$defs", {})
     kept = {name: one for name, one in definitions.items() if not _is_choice(name)}
-    if kind != "cases":
-        kept["Country"] = {"description": "ISO 3166-1 alpha-2.", "enum": sorted(COUNTRIES)}
+    kept["Country"] = {"description": "ISO 3166-1 alpha-2.", "enum": sorted(COUNTRIES)}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "$defs": kept}
 
 

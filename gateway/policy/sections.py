@@ -6,9 +6,10 @@ from __future__ import annotations
 import datetime
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, model_validator
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_before_validator_function
 
 from gateway.document import Section
 from gateway.model import Action, IdentifierKind, Mode, Protocol, Traffic, Transport
@@ -31,7 +32,22 @@ def _as_list(value: object) -> object:
     return value if isinstance(value, list) else [value]
 
 
-Countries = Annotated[tuple[Country, ...], BeforeValidator(_as_list)]
+class _OneOrMore:
+    """Reads one value as a list of it, and describes both."""
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return no_info_before_validator_function(_as_list, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        listed = handler(core_schema)
+        return {"anyOf": [handler.resolve_ref_schema(listed)["items"], listed]}
+
+
+Countries = Annotated[tuple[Country, ...], _OneOrMore()]
 
 
 class ChoiceOf(Section, Generic[Value]):
@@ -187,7 +203,7 @@ class DestinationSection(Section):
     location: Countries = ()
     registration: Countries = ()
     operator: Countries = ()
-    asn: Annotated[tuple[Asn, ...], BeforeValidator(_as_list)] = ()
+    asn: Annotated[tuple[Asn, ...], _OneOrMore()] = ()
 
     @model_validator(mode="after")
     def _says_something(self) -> DestinationSection:
@@ -208,7 +224,7 @@ class FlowSection(Section):
     """The class, given instead of a payload.  Omitted: it cannot be told."""
     protocol: Protocol | None = None
     """What it speaks, given instead of a payload.  Omitted: unknown."""
-    plaintext: Annotated[tuple[IdentifierKind, ...], BeforeValidator(_as_list)] | None = None
+    plaintext: Annotated[tuple[IdentifierKind, ...], _OneOrMore()] | None = None
     """Kinds of identifier in plaintext, given instead of a payload; [] is none.  Omitted: it
     cannot be told."""
     names: tuple[str, ...] = ()
