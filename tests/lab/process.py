@@ -66,7 +66,7 @@ class Process:
         with self._said:
             return "".join(self._lines)
 
-    def wait_for(self, text: str, timeout_s: float = 15.0) -> str:
+    def wait_for(self, text: str, timeout_s: float = 60.0) -> str:
         """Wait until it has said a line with a text in it, and give that line.
 
         Raises:  TimeoutError: it did not, or it ended before; with all that it said.
