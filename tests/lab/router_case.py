@@ -23,7 +23,7 @@ from tests.lab.internet import Internet
 from tests.lab.topology import Space
 from tests.lab.wire import Wire
 
-_PATIENCE_S = 10.0
+_PATIENCE_S = 30.0
 
 
 class RouterCase(LabCase):
