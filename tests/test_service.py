@@ -221,7 +221,7 @@ class RoutesTests(TestCase):
         """An unknown exit or relay cannot be carried to."""
         nearest = Nearest(reactor, {})
         edge = {"edge": Endpoint.parse("192.0.2.1:1")}
-        routes = Routes(OneDoor(1), nearest, edge, {}, {})
+        routes = Routes(OneDoor(1), nearest, edge, {})
         self.assertEqual(routes.relay("edge"), Endpoint.parse("192.0.2.1:1"))
         self.assertRaises(CarryError, routes.relay, "nonesuch")
         self.assertRaises(CarryError, routes.carrier, "nonesuch")
