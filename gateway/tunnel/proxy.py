@@ -12,7 +12,7 @@ from typing import Any, NoReturn, cast
 
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.error import ConnectError
+from twisted.internet.error import ConnectError, ConnectingCancelledError
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IProtocol,
@@ -233,7 +233,7 @@ class ProxyExit:
 
     def _unanswered(self, failure: Failure) -> None:
         error = failure.value
-        if isinstance(error, CancelledError):
+        if isinstance(error, CancelledError | ConnectingCancelledError):
             return  # stopped
         if not isinstance(error, CarryError):
             _log.failure("a defect of ours", failure=failure)

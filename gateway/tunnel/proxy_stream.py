@@ -116,12 +116,14 @@ class ProxyStream(TwistedProtocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """IProtocol API."""
-        self._closed(self)
         inner, self._inner = self._inner, None
-        if inner is not None:
-            inner.connectionLost(reason)
-        elif not self.answered.called:
-            self.answered.errback(CarryError(self._name, sentence_of(reason.value)))
+        try:
+            if inner is not None:
+                inner.connectionLost(reason)
+            elif not self.answered.called:
+                self.answered.errback(CarryError(self._name, sentence_of(reason.value)))
+        finally:
+            self._closed(self)
 
     # --- asking
 
