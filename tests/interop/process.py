@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol, cast
 
 from twisted.internet import reactor as _reactor
@@ -26,7 +27,12 @@ class _Processes(Protocol):
     """IReactorProcess."""
 
     def spawnProcess(
-        self, protocol: ProcessProtocol, executable: str, args: list[str], env: dict[str, str]
+        self,
+        protocol: ProcessProtocol,
+        executable: str,
+        args: list[str],
+        env: dict[str, str],
+        path: str | None,
     ) -> _Process: ...
 
 
@@ -48,10 +54,20 @@ class Program(ProcessProtocol):
         self.ended.callback(None)
 
 
-async def run(case: World, arguments: list[str], is_ready: Callable[[Program], bool]) -> Program:
-    """Run a program until the test's end; wait until it is ready."""
+async def run(
+    case: World,
+    arguments: list[str],
+    is_ready: Callable[[Program], bool],
+    folder: Path | None = None,
+) -> Program:
+    """Run a program until the test's end; wait until it is ready.
+
+    Args:    folder: where it runs; None: here.
+    """
     program = Program()
-    spawned = cast(_Processes, _reactor).spawnProcess(program, arguments[0], arguments, env={})
+    spawned = cast(_Processes, _reactor).spawnProcess(
+        program, arguments[0], arguments, env={}, path=None if folder is None else str(folder)
+    )
 
     def kill() -> Deferred[None]:
         if not program.ended.called:

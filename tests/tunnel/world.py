@@ -199,12 +199,12 @@ class World(TestCase):
         bound = cast(IPv4Address, port.getHost())
         return Endpoint.of(bound.host, bound.port)
 
-    def tcp(self, protocol: Callable[[], Protocol]) -> Endpoint:
+    def tcp(self, protocol: Callable[[], Protocol], host: str = "127.0.0.1") -> Endpoint:
         """Open a TCP server on loopback."""
         factory = Factory.forProtocol(protocol)
-        port = cast(_Tcp, _reactor).listenTCP(0, factory, interface="127.0.0.1")
+        port = cast(_Tcp, _reactor).listenTCP(0, factory, interface=host)
         self.addCleanup(port.stopListening)
-        return Endpoint.of("127.0.0.1", cast(IPv4Address, port.getHost()).port)
+        return Endpoint.of(host, cast(IPv4Address, port.getHost()).port)
 
 
 async def until(condition: Callable[[], object], what: str, within_s: float = 15.0) -> None:
