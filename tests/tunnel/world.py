@@ -52,6 +52,7 @@ def pki() -> Path:
     ours.identity.write(directory, "ca")
     rogue.identity.write(directory, "rogue-ca")
     issue("exit", ours, Role.EXIT, "127.0.0.1")
+    issue("exit-named", ours, Role.EXIT, "exit.test")
     issue("exit-other-name", ours, Role.EXIT, "198.51.100.7")
     issue("exit-rogue", rogue, Role.EXIT, "127.0.0.1")
     issue("exit-expired", ours, Role.EXIT, "127.0.0.1", now - 3 * _DAY)
