@@ -3,7 +3,7 @@ plugged into.  Knows: tunnel, listeners' wiring.  Never: who comes in, deciding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from random import Random
 from typing import Any
 
@@ -11,7 +11,8 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IHostResolution, IResolutionReceiver
 from zope.interface import implementer
 
-from gateway.config import Config, ExitServer, MasqueExit
+from gateway import config as sections
+from gateway.config import Config, ExitServer, MasqueExit, Socks5Exit
 from gateway.core import Core, Reach
 from gateway.errors import AddressError, CarryError
 from gateway.listeners.interfaces import Carrier, Wiring
@@ -22,6 +23,8 @@ from gateway.tunnel.credentials import Credentials
 from gateway.tunnel.interface import InterfaceExit
 from gateway.tunnel.masque import ExitAddress
 from gateway.tunnel.nearest import Nearest
+from gateway.tunnel.proxies import http_connect, read_login, socks5, tls_to
+from gateway.tunnel.proxy import Proxy, ProxyExit
 
 
 class Outward:
@@ -44,29 +47,43 @@ class Outward:
             one.name: InterfaceExit(reactor, one.name, one.interface)
             for one in config.interface_exits
         }
+        self.proxies = {
+            one.name: ProxyExit(
+                reactor, proxy(config, one), world.reach, random=Random(world.random_octets(16))
+            )
+            for one in config.proxies
+        }
         self.nearest = Nearest(reactor, self.tunnels)
         relays = {one.name: Endpoint.parse(one.address) for one in config.relays}
         self.wiring = Wiring(
             reactor=reactor,
             gate=core.table,
-            routes=Routes(world.reach, self.nearest, relays, self.tunnels, self.interfaces),
+            routes=Routes(
+                world.reach,
+                self.nearest,
+                relays,
+                self.exits,
+                plaintext={one.name for one in config.proxies if one.is_plaintext},
+            ),
             resolver=NameResolver(reactor),
             limits=Limits(udp_idle_timeout_s=config.limits.udp_idle_timeout_s),
         )
 
+    @property
+    def exits(self) -> Mapping[str, Tunnel | InterfaceExit | ProxyExit]:
+        """Every exit, by name."""
+        return {**self.tunnels, **self.interfaces, **self.proxies}
+
     def start(self) -> None:
-        """Begin to connect the tunnels, and to watch the interfaces."""
-        for tunnel in self.tunnels.values():
-            tunnel.start()
+        """Begin to connect the tunnels, to watch the interfaces, to look at the proxies."""
+        for one in self.exits.values():
+            one.start()
         self.nearest.start()
-        for interface in self.interfaces.values():
-            interface.start()
 
     def stop(self) -> Deferred[object]:
         """Close every way; fires when all are closed."""
         self.nearest.stop()
-        closing: list[Deferred[Any]] = [one.stop() for one in self.tunnels.values()]
-        closing += [one.stop() for one in self.interfaces.values()]
+        closing: list[Deferred[Any]] = [one.stop() for one in self.exits.values()]
         return DeferredList(closing, consumeErrors=True).addCallback(lambda _all: None)
 
 
@@ -78,22 +95,37 @@ class Routes:
         reach: Reach,
         nearest: Nearest,
         relays: Mapping[str, Endpoint],
-        tunnels: Mapping[str, Tunnel],
-        interfaces: Mapping[str, InterfaceExit],
+        exits: Mapping[str, Carrier],
+        plaintext: Collection[str] = (),
     ) -> None:
+        """Take them all.
+
+        Args:    plaintext: names of exits that do not encrypt what goes to them.
+        """
         self.reach = reach
         self._nearest = nearest
         self._relays = relays
-        self._exits: Mapping[str, Carrier] = {**tunnels, **interfaces}
+        self._exits = exits
+        self._plaintext = frozenset(plaintext)
 
     def carrier(self, target: str | None) -> Carrier:
         """Give the exit of a name, or for "nearest" what chooses among the tunnels.
 
-        Raises:  CarryError: no exit has this name, or none is up.
+        Raises:  CarryError: no exit has this name, or none is up, or it does not encrypt.
         """
         if target is None or target == "nearest":
             self._nearest.choose()
             return self._nearest
+        if target in self._plaintext:
+            # Refused when a policy is loaded; but the file may say now what it did not then.
+            raise CarryError(target, "the way to this proxy is plaintext: nothing is wrapped to it")
+        return self.rerouted(target)
+
+    def rerouted(self, target: str) -> Carrier:
+        """Give the exit of a name.
+
+        Raises:  CarryError: no exit has this name.
+        """
         try:
             return self._exits[target]
         except KeyError:
@@ -161,3 +193,19 @@ def credentials(config: Config, section: MasqueExit | ExitServer) -> Credentials
         certificate=config.path(section.certificate),
         key=config.path(section.key),
     )
+
+
+def proxy(config: Config, section: sections.ProxyExit) -> Proxy:
+    """Give the proxy of a section.
+
+    Raises:  CarryError: a file that it names cannot be used.
+    """
+    login = None
+    if section.username is not None and section.password_file is not None:
+        login = read_login(section.username, config.path(section.password_file))
+    host, port = section.at
+    if isinstance(section, Socks5Exit):
+        return socks5(section.name, host, port, login)
+    ca = None if section.ca is None else config.path(section.ca)
+    tls = None if section.is_plaintext else tls_to(host, ca)
+    return http_connect(section.name, host, port, login, tls)

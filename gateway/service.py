@@ -24,7 +24,7 @@ from gateway.listeners.http_connect import HttpConnectListener
 from gateway.listeners.interfaces import Listener, Wiring
 from gateway.listeners.socks5 import Socks5Listener
 from gateway.model import Endpoint
-from gateway.outward import Outward, credentials
+from gateway.outward import Outward, credentials, proxy
 from gateway.routing.mode import RouterMode
 from gateway.tunnel.checks import check_credentials
 from gateway.tunnel.exit import Exit
@@ -88,7 +88,7 @@ class Gateway:
         doors = zip(config.doors, self.bound, self.listeners, strict=False)
         listeners = [Door(one.kind, str(at), door.counters) for one, at, door in doors]
         listeners += [Door(one.kind, one.interface, {}) for one in config.transparent]
-        exits: dict[str, Way] = {**self.outward.tunnels, **self.outward.interfaces}
+        exits: dict[str, Way] = dict(self.outward.exits)
         return Process(self.core, tuple(listeners), exits, self.router)
 
     def stop(self) -> Deferred[object]:
@@ -214,11 +214,21 @@ def _exit_faults(config: Config) -> Iterable[Problem]:
     for at, one in enumerate(config.exits):
         if isinstance(one, sections.InterfaceExit):
             continue
+        if isinstance(one, sections.ProxyExit):
+            yield from _proxy_faults(config, at, one)
+            continue
         try:
             ExitAddress(one.name, one.url)
         except AddressError as error:
             yield config.problem("exits", at, "url", says=str(error))
         yield from _credential_faults(config, ("exits", at), one)
+
+
+def _proxy_faults(config: Config, at: int, section: sections.ProxyExit) -> Iterable[Problem]:
+    try:
+        proxy(config, section)
+    except CarryError as error:
+        yield config.problem("exits", at, says=error.what)
 
 
 def _credential_faults(

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gateway import geo, policy
-from gateway.config import Config, InterfaceExit
+from gateway.config import Config, InterfaceExit, ProxyExit, Socks5Exit
 from gateway.errors import AddressError, DataError, InputError, Problem
 from gateway.evidence.captured import CapturedFrames
 from gateway.flow.cases import run_cases
@@ -120,6 +120,7 @@ def fused_of(config: Config) -> geo.Bundled:
 def _unknown_targets(config: Config, loaded: policy.Policy) -> Iterable[Problem]:
     exits = {one.name for one in config.exits}
     relays = {one.name for one in config.relays}
+    plaintext = {one.name for one in config.proxies if one.is_plaintext}
     for verdict, place in loaded.targets():
         known = exits | relays if verdict.action is Action.REROUTE else exits | {"nearest"}
         if verdict.target not in known:
@@ -131,6 +132,10 @@ def _unknown_targets(config: Config, loaded: policy.Policy) -> Iterable[Problem]
                 place.column,
                 f'rule "{verdict.rule}": no {kind} is called "{verdict.target}"; known: {names}',
             )
+        elif verdict.action is Action.WRAP and verdict.target in plaintext:
+            says = f'rule "{verdict.rule}": a wrap promises encryption, and the way to the proxy'
+            says += f' "{verdict.target}" is plaintext; a reroute may take it'
+            yield Problem(place.file, place.line, place.column, says)
 
 
 def _barred_ways(config: Config, epoch: Epoch) -> Iterable[Problem]:
@@ -143,15 +148,19 @@ def _barred_ways(config: Config, epoch: Epoch) -> Iterable[Problem]:
     for at, one in enumerate(config.exits):
         if isinstance(one, InterfaceExit):
             continue  # where an interface leads is the operator's word
-        host = urlsplit(one.url).hostname or ""
+        host = one.at[0] if isinstance(one, ProxyExit) else urlsplit(one.url).hostname or ""
         try:
             endpoint = Endpoint.of(host, 0)
         except AddressError:
             continue  # a name: its address is judged by whoever resolves it
-        rule = barring(epoch, endpoint, also_perhaps=False)
+        # As a relay: who is sent plaintext must not even perhaps stand there.
+        is_plaintext = isinstance(one, ProxyExit) and one.is_plaintext
+        rule = barring(epoch, endpoint, also_perhaps=is_plaintext)
         if rule is not None:
-            says = f'exit "{one.name}" stands where rule "{rule}" lets nothing go'
-            yield config.problem("exits", at, "url", says=says)
+            perhaps = ", or may stand," if is_plaintext else ""
+            says = f'exit "{one.name}" stands{perhaps} where rule "{rule}" lets nothing go'
+            key = "address" if isinstance(one, Socks5Exit) else "url"
+            yield config.problem("exits", at, key, says=says)
 
 
 def barring(epoch: Epoch, endpoint: Endpoint, *, also_perhaps: bool) -> str | None:

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway import envoy
 from gateway.errors import InputError, Problem
 from gateway.tunnel.authority import Authority, Role
 
@@ -71,6 +72,8 @@ class Plan:
     socks5: str = "127.0.0.1:1080"
     http: str = "127.0.0.1:3128"
     max_age_days: int = 120
+    envoy: bool = False
+    """Also write what makes stock Envoy the exit."""
     overrides: str = ""
     """The `overrides` key of `geo`, indented, ending with a line break; "": none."""
 
@@ -97,6 +100,10 @@ def write(directory: Path, plan: Plan, now: datetime.datetime) -> list[Path]:
         "exit.yaml": _fill(_EXIT, plan),
         "exit-policy.yaml": (policies / "exit.yaml").read_text(encoding="utf-8"),
     }
+    if plan.envoy:
+        texts["envoy.yaml"] = envoy.exit_configuration(
+            listen=plan.exit_listen, port=plan.exit_port, gateway=GATEWAY_NAME
+        )
     keys = [f"{stem}.{kind}" for stem in ("ca", "exit", "gateway") for kind in ("pem", "key")]
     there = [directory / name for name in (*texts, *keys) if (directory / name).exists()]
     if there:

@@ -287,6 +287,17 @@ class InitTests(SynchronousTestCase):
         for name in ("ca.key", "exit.key", "gateway.key"):
             self.assertEqual((folder / name).stat().st_mode & 0o777, 0o600)
 
+    def test_envoy(self) -> None:
+        """With --envoy there is a configuration of stock Envoy besides; it is what deploy/ has."""
+        folder = Path(self.mktemp())
+        result = gateway("init", str(folder), "--envoy", "--json")
+        self.assertEqual(result.exit_code, 0, result.output)
+        self.assertIn(str(folder / "envoy.yaml"), json.loads(result.output)["files"])
+        written = (folder / "envoy.yaml").read_text()
+        copy = Path(__file__).parents[1] / "deploy" / "envoy" / "envoy.yaml"
+        self.assertEqual(written, copy.read_text(), "made by: gateway init --envoy")
+        self.assertIn("exact: gateway-1}", written)
+
     def test_odd_host(self) -> None:
         """What is no host, and would be no YAML, is refused."""
         folder = Path(self.mktemp())

@@ -89,6 +89,54 @@ def one(key: str, entry: str) -> str:
             2,
             "RFC 9298",
         ),
+        "a proxy by name": (
+            one("exits", '{name: e, kind: socks5, address: "proxy.example:1080"}'),
+            2,
+            "not an IPv4 or IPv6 address",
+        ),
+        "a proxy without a port": (
+            one("exits", '{name: e, kind: socks5, address: "192.0.2.1:0"}'),
+            2,
+            "must have a port",
+        ),
+        "a plaintext proxy by name": (
+            one("exits", '{name: e, kind: http-connect, url: "http://proxy.example:3128"}'),
+            2,
+            "not an IPv4 or IPv6 address",
+        ),
+        "a proxy with a path": (
+            one("exits", '{name: e, kind: http-connect, url: "https://192.0.2.1/x"}'),
+            2,
+            "and no more",
+        ),
+        "a proxy with a login in its url": (
+            one("exits", '{name: e, kind: http-connect, url: "https://a:b@192.0.2.1"}'),
+            2,
+            "and no more",
+        ),
+        "a proxy at an impossible port": (
+            one("exits", '{name: e, kind: http-connect, url: "https://192.0.2.1:70000"}'),
+            2,
+            "and no more",
+        ),
+        "an authority for plaintext": (
+            one("exits", '{name: e, kind: http-connect, url: "http://192.0.2.1:1", ca: c}'),
+            2,
+            "has no certificate",
+        ),
+        "half a login": (
+            one("exits", '{name: e, kind: socks5, address: "192.0.2.1:1", username: alice}'),
+            2,
+            "both or neither",
+        ),
+        "a user name that cannot be": (
+            one(
+                "exits",
+                '{name: e, kind: socks5, address: "192.0.2.1:1", username: "a:", password_file: p}',
+            ),
+            2,
+            "no colon",
+        ),
         "an exit of a kind that nobody knows": (
             one("exits", "{name: e, kind: wire, interface: wg0}"),
             2,
@@ -176,6 +224,23 @@ class ConfigTests(SynchronousTestCase):
         self.assertEqual(loaded.tunnels, ())
         admitted = [(str(transport), port) for transport, port in loaded.router.admits]
         self.assertEqual(admitted, [("tcp", 22), ("udp", 53)])
+
+    def test_proxies(self) -> None:
+        """A proxy's host and port are read from its section, and whether it can be read."""
+        text = "exits: [{name: a, kind: socks5, address: '[2001:db8::1]:1080'}, "
+        text += "{name: b, kind: http-connect, url: 'http://192.0.2.1'}, "
+        text += "{name: c, kind: http-connect, url: 'https://[2001:db8::1]/', ca: c.pem}, "
+        text += "{name: d, kind: http-connect, url: 'https://proxy.example:8443'}]"
+        loaded = self.load(f"policy: p\n{text}")
+        self.assertEqual(
+            [(one.at, one.is_plaintext) for one in loaded.proxies],
+            [
+                (("2001:db8::1", 1080), True),
+                (("192.0.2.1", 80), True),
+                (("2001:db8::1", 443), False),
+                (("proxy.example", 8443), False),
+            ],
+        )
 
     def test_defaults(self) -> None:
         """What is left out has the documented defaults."""

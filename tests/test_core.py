@@ -182,6 +182,34 @@ class CoreTests(SynchronousTestCase):
         )
         self.assertIn('policy.yaml:4:3: rule "plain": no exit is called "us-west"', str(error))
 
+    def test_wrap_in_plaintext(self) -> None:
+        """A wrap to a proxy whose way is plaintext is refused at the rule's line; a reroute, and a
+        wrap to one in TLS, are not."""
+        proxy = GATEWAY.replace(
+            "exits:\n", 'exits:\n  - {name: p, kind: socks5, address: "198.51.100.1:1080"}\n'
+        )
+        policy = POLICY.replace("us-east", "p")
+        error = self.assertRaises(InputError, self.core, proxy, policy)
+        says = 'policy.yaml:4:3: rule "plain": a wrap promises encryption, and the way to the proxy'
+        self.assertIn(f'{says} "p" is plaintext', str(error))
+        self.core(proxy, policy.replace("wrap:", "reroute:"))
+        tls = 'kind: http-connect, url: "https://198.51.100.1"'
+        self.core(proxy.replace('kind: socks5, address: "198.51.100.1:1080"', tls), policy)
+
+    def test_barred_proxy(self) -> None:
+        """A proxy that stands where a block rule lets nothing go is refused; one in plaintext
+        also where it perhaps stands there."""
+        barring = POLICY + "- {id: never, when: {to: china}, action: block}\n"
+        for exit_, says in (
+            ('{name: p, kind: socks5, address: "118.190.148.38:1"}', "stands, or may stand, where"),
+            ('{name: p, kind: socks5, address: "240.0.0.1:1"}', "stands, or may stand, where"),
+            ('{name: p, kind: http-connect, url: "https://118.190.148.38"}', "stands where"),
+        ):
+            gateway = GATEWAY.replace("exits:\n", f"exits:\n  - {exit_}\n")
+            error = self.assertRaises(InputError, self.core, gateway, barring)
+            self.assertIn(f'exit "p" {says} rule "never"', str(error))
+            self.assertIn("gateway.yaml:4:", str(error))
+
     def test_no_log(self) -> None:
         """Without a place for evidence the gateway runs, unless evidence is required."""
         (self.folder / "evidence").write_text("a file where the folder should be")

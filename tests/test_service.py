@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Generator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from twisted.internet import reactor as real_reactor
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.interfaces import ITCPTransport
-from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.internet.protocol import DatagramProtocol, Protocol, ServerFactory
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
@@ -21,6 +22,8 @@ from gateway.model import Endpoint
 from gateway.outward import Routes
 from gateway.service import ExitServer, Gateway
 from gateway.tunnel.nearest import Nearest
+from gateway.tunnel.proxies import socks5
+from gateway.tunnel.proxy import ProxyExit
 from tests.evidence.proving import decided
 from tests.support.bundled import world
 from tests.support.epochs import PING
@@ -221,11 +224,103 @@ class RoutesTests(TestCase):
         """An unknown exit or relay cannot be carried to."""
         nearest = Nearest(reactor, {})
         edge = {"edge": Endpoint.parse("192.0.2.1:1")}
-        routes = Routes(OneDoor(1), nearest, edge, {}, {})
+        routes = Routes(OneDoor(1), nearest, edge, {})
         self.assertEqual(routes.relay("edge"), Endpoint.parse("192.0.2.1:1"))
         self.assertRaises(CarryError, routes.relay, "nonesuch")
         self.assertRaises(CarryError, routes.carrier, "nonesuch")
         self.assertRaises(CarryError, routes.carrier, "nearest")
+
+    def test_plaintext(self) -> None:
+        """To an exit that does not encrypt a flow is rerouted, and not wrapped."""
+        door = OneDoor(1)
+        proxy = ProxyExit(reactor, socks5("p", "192.0.2.1", 1, None), door, random=Random(1))
+        routes = Routes(door, Nearest(reactor, {}), {}, {"p": proxy}, plaintext={"p"})
+        self.assertIs(routes.rerouted("p"), proxy)
+        error = self.assertRaises(CarryError, routes.carrier, "p")
+        self.assertIn("nothing is wrapped to it", str(error))
+
+
+_BEFORE = """\
+policy: policy.yaml
+listeners:
+  - {{kind: http-connect, address: "127.0.0.1:0"}}
+  - {{kind: forward, transport: udp, address: "127.0.0.1:0", to: "203.0.113.7:4001"}}
+exits: [{{name: p, kind: {kind}, username: alice, password_file: password}}]
+geo: {{{overrides}}}
+"""
+
+
+class ProxyTests(TestCase):
+    """A gateway whose exit is a proxy: another gateway's listener."""
+
+    timeout = 30
+
+    def setUp(self) -> None:
+        self.echo = EchoFactory()
+        port = reactor.listenTCP(0, self.echo, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        self.world = dataclasses.replace(world(), reach=OneDoor(port.getHost().port))
+
+    def start(self, config_text: str, policy: str) -> Gateway:
+        """Start a gateway."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "gateway.yaml").write_text(config_text)
+        (folder / "policy.yaml").write_text(policy)
+        (folder / "password").write_text("secret\n")
+        started = Gateway(reactor, config.load(folder / "gateway.yaml"), self.world)
+        started.start()
+        self.addCleanup(started.stop)
+        self.log = folder / "evidence" / "decisions.jsonl"
+        return started
+
+    @inlineCallbacks
+    def test_socks5(self) -> Generator[Deferred[Any], Any, None]:
+        """TCP goes through the proxy by address; UDP does not, and the log says why."""
+        geo = _OVERRIDES.strip()
+        listener = '{kind: socks5, address: "127.0.0.1:0", users: {alice: secret}}'
+        behind = self.start(
+            f"policy: policy.yaml\nlisteners: [{listener}]\ngeo: {{{geo}}}\n",
+            "policy: far\ndefault: allow\n",
+        )
+        kind = f'socks5, address: "{behind.bound[0]}"'
+        before = self.start(
+            _BEFORE.format(kind=kind, overrides=geo), "policy: near\ndefault: {reroute: p}\n"
+        )
+        client = Client()
+        at, forward = before.bound
+        yield connectProtocol(TCP4ClientEndpoint(reactor, at.host, at.port), client)
+        self.addCleanup(client.transport.abortConnection)
+        client.transport.write(b"CONNECT 203.0.113.7:80 HTTP/1.1\r\n\r\n")
+        yield self.until(lambda: b"\r\n\r\n" in client.got)
+        self.assertIn(b" 200 ", client.got)
+        client.transport.write(REQUEST)
+        yield self.until(lambda: client.got.endswith(REQUEST))
+        sender = DatagramProtocol()
+        port = reactor.listenUDP(0, sender, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        port.write(PING, (forward.host, forward.port))
+        yield self.until(lambda: any("not_carried" in one for one in self.records()))
+        (record,) = [one for one in self.records() if "not_carried" in one]
+        self.assertIn("SOCKS 5 carries TCP only, no UDP", record["not_carried"])
+
+    def test_password(self) -> None:
+        """A password that cannot be read is a fault of the configuration, at its exit."""
+        kind = 'socks5, address: "127.0.0.1:1"'
+        text = _BEFORE.format(kind=kind, overrides="").replace(": password", ": nonesuch")
+        error = self.assertRaises(InputError, self.start, text, "policy: p\n")
+        self.assertIn("nonesuch: No such file", str(error))
+        self.assertIn("gateway.yaml:5:", str(error))
+
+    def records(self) -> list[dict[str, Any]]:
+        """Read the last gateway's decision log."""
+        return decided(self.log.read_text()) if self.log.exists() else []
+
+    @inlineCallbacks
+    def until(self, holds: Callable[[], bool]) -> Generator[Deferred[Any], Any, None]:
+        """Wait for something; trial's timeout bounds it."""
+        while not holds():
+            yield deferLater(reactor, 0.01)
 
 
 class RefusalTests(TestCase):

@@ -127,11 +127,12 @@ def worker(
 @click.argument("directory", default=".")
 @click.option("--exit-host", default="exit.example", show_default=True, help="Name or address.")
 @click.option("--exit-port", default=4433, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--envoy", is_flag=True, help="Also envoy.yaml, for stock Envoy as the exit.")
 @json_option
 @clear_errors
-def init(directory: str, exit_host: str, exit_port: int, as_json: bool) -> None:
+def init(directory: str, exit_host: str, exit_port: int, envoy: bool, as_json: bool) -> None:
     """Write a starter: gateway.yaml, exit.yaml, policies, and keys for both ends."""
-    plan = starter.Plan(exit_host=exit_host, exit_port=exit_port)
+    plan = starter.Plan(exit_host=exit_host, exit_port=exit_port, envoy=envoy)
     files = starter.write(Path(directory), plan, now())
     if as_json:
         print_json({"files": [str(path) for path in files]})
@@ -142,6 +143,10 @@ def init(directory: str, exit_host: str, exit_port: int, as_json: bool) -> None:
         "\nTake exit.yaml, exit-policy.yaml, exit.pem, exit.key and ca.pem to the exit, and keep"
         "\nca.key off both machines.  Then: gateway exit there, gateway run here."
     )
+    if envoy:
+        click.echo(
+            "\nOr take envoy.yaml, exit.pem, exit.key and ca.pem there, and: envoy -c envoy.yaml"
+        )
 
 
 @click.command("demo")

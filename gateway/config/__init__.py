@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import PrivateAttr
 
+from gateway.config.proxies import HttpConnectExit, ProxyExit, Socks5Exit
 from gateway.config.sections import (
     Console,
     DoorListener,
@@ -40,11 +41,14 @@ __all__ = [
     "DoorListener",
     "ExitServer",
     "ForwardListener",
+    "HttpConnectExit",
     "HttpConnectListener",
     "InterfaceExit",
     "Listener",
     "MasqueExit",
+    "ProxyExit",
     "Relay",
+    "Socks5Exit",
     "Socks5Listener",
     "TransparentListener",
     "built_in",
@@ -92,6 +96,11 @@ class Config(Section):
     def interface_exits(self) -> tuple[InterfaceExit, ...]:
         """The exits that are network interfaces."""
         return tuple(one for one in self.exits if isinstance(one, InterfaceExit))
+
+    @property
+    def proxies(self) -> tuple[ProxyExit, ...]:
+        """The exits that are somebody's proxy."""
+        return tuple(one for one in self.exits if isinstance(one, ProxyExit))
 
     @property
     def file(self) -> str:

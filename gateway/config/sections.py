@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from gateway.config.proxies import ProxyExit
 from gateway.config.updates import Updates
 from gateway.document import Section
 from gateway.errors import AddressError
@@ -157,7 +158,7 @@ class InterfaceExit(Section):
     """The operator's claim, for people."""
 
 
-Exit = Annotated[MasqueExit | InterfaceExit, Field(discriminator="kind")]
+Exit = Annotated[MasqueExit | InterfaceExit | ProxyExit, Field(discriminator="kind")]
 
 
 class RouterOptions(Section):

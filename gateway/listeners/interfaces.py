@@ -109,6 +109,12 @@ class Routes(Protocol):
     def carrier(self, target: str | None) -> Carrier:
         """Find the exit of a wrap verdict: a name, or "nearest" (None means that too).
 
+        Raises:  CarryError: unknown, or none is up, or what goes there is not encrypted.
+        """
+
+    def rerouted(self, target: str) -> Carrier:
+        """Find the exit of a reroute verdict, which need not encrypt.
+
         Raises:  CarryError: unknown, or none is up.
         """
 

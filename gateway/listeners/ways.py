@@ -38,7 +38,7 @@ def _rerouted(target: str, routes: Routes) -> Endpoint | Carrier:
     try:
         return routes.relay(target)
     except CarryError:
-        return routes.carrier(target)
+        return routes.rerouted(target)
 
 
 def dial(verdict: Verdict, destination: Endpoint, door: Door) -> StreamEndpoint:

@@ -155,7 +155,8 @@ class Attempt(DatagramProtocol):
 
     def _ping(self) -> None:
         self._calls.clear()
-        self.session.connection.refresh_keys()
+        if self.session.connection.refresh_keys():
+            self._counters["keys_changed"] += 1
         self.session.ping()
         self._later(self._transfer.idle_timeout_s / _PINGS, self._ping)
 

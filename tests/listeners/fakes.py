@@ -198,6 +198,10 @@ class FakeRoutes:
             raise CarryError(str(target), "no such exit")
         return self.carriers[target]
 
+    def rerouted(self, target: str) -> Carrier:
+        """Routes API."""
+        return self.carrier(target)
+
     def relay(self, target: str) -> Endpoint:
         """Routes API."""
         if target not in self.relays:

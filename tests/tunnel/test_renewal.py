@@ -90,6 +90,7 @@ class RenewalTests(World):
                 await self.echo(flow.send, got)
         self.assertTrue(tunnel.up)
         self.assertEqual(tunnel.counters["attempts"], 1)
+        self.assertGreaterEqual(tunnel.counters["keys_changed"], 3)
 
     async def echo(self, send: Callable[[bytes], bool], got: list[bytes]) -> None:
         """Send one datagram, and wait for it."""

@@ -147,6 +147,14 @@ class TcpFlowTests(World):
         await until(lambda: talker.lost, "the end")
         self.assertEqual(talker.heard, b"an answer")
 
+    async def test_ipv6(self) -> None:
+        """A destination may be an IPv6 address, and so may the exit."""
+        _, at = self.exit(stem="exit-v6", at=Endpoint.of("::1", 0))
+        tunnel, _ = self.tunnel(at)
+        talker = await self._connect(tunnel, self.tcp(Echo, "::1"))
+        talker.tcp.write(b"six")
+        await until(lambda: talker.heard == b"six", "the echo")
+
     async def test_half_close_by_the_server(self) -> None:
         """A client hears the server's end and may still speak."""
         exit_, at = self.exit()

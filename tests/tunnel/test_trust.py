@@ -50,6 +50,16 @@ _TARGET = Endpoint.of("192.0.2.1", 9)
             "gateway",
             "the exit's certificate is not accepted: hostname '127.0.0.1' doesn't match",
         ),
+        "the exit's certificate is signed by a gateway": (
+            "exit-by-leaf",
+            "gateway",
+            "the exit's certificate is not accepted: ",
+        ),
+        "the gateway's certificate is signed by another gateway": (
+            "exit",
+            "gateway-by-leaf",
+            "the exit refuses our certificate: client certificate is not of the exit's authority",
+        ),
         "the gateway's authority is another": (
             "exit",
             "gateway-rogue",

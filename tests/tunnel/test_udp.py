@@ -8,6 +8,7 @@ from gateway.errors import CarryError
 from gateway.model import Action, Endpoint, FlowKey, Verdict
 from gateway.tunnel.means import ExitLimits
 from tests.tunnel.world import (
+    LOOPBACK,
     Forwarder,
     MappedReach,
     ScriptedGate,
@@ -30,9 +31,9 @@ class UdpFlowTests(World):
         """A destination may be an IPv6 address."""
         await self._echo("::1")
 
-    async def _echo(self, host: str) -> None:
+    async def _echo(self, host: str, stem: str = "exit", at: Endpoint = LOOPBACK) -> None:
         gate, echo = ScriptedGate(), UdpEcho()
-        _, at = self.exit(gate)
+        _, at = self.exit(gate, stem=stem, at=at)
         target = self.udp(echo, host)
         tunnel, _ = self.tunnel(at)
         await until(lambda: tunnel.up, "up")
@@ -45,6 +46,10 @@ class UdpFlowTests(World):
         key, payload = gate.asked[0]
         self.assertEqual((key.destination, payload), (target, None))
         self.assertEqual([asked for _, asked in gate.asked[1:]], got)
+
+    async def test_ipv6_to_the_exit(self) -> None:
+        """The exit itself may be reached by IPv6."""
+        await self._echo("127.0.0.1", stem="exit-v6", at=Endpoint.of("::1", 0))
 
     async def test_two_flows_at_once_keep_their_answers_apart(self) -> None:
         """Each flow gets the answers of its own destination, and no other's."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -21,7 +22,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from gateway.model import Action, Endpoint, FlowKey, Verdict
-from gateway.tunnel.authority import Authority, Role
+from gateway.tunnel.authority import Authority, Identity, Role
 from gateway.tunnel.client import Patience, Tunnel
 from gateway.tunnel.credentials import Credentials, Transfer
 from gateway.tunnel.exit import Exit
@@ -52,6 +53,8 @@ def pki() -> Path:
     ours.identity.write(directory, "ca")
     rogue.identity.write(directory, "rogue-ca")
     issue("exit", ours, Role.EXIT, "127.0.0.1")
+    issue("exit-v6", ours, Role.EXIT, "::1")
+    issue("exit-named", ours, Role.EXIT, "exit.test")
     issue("exit-other-name", ours, Role.EXIT, "198.51.100.7")
     issue("exit-rogue", rogue, Role.EXIT, "127.0.0.1")
     issue("exit-expired", ours, Role.EXIT, "127.0.0.1", now - 3 * _DAY)
@@ -59,6 +62,15 @@ def pki() -> Path:
     issue("gateway-other-name", ours, Role.GATEWAY, "gateway-2.test")
     issue("gateway-rogue", rogue, Role.GATEWAY, "gateway-1.test")
     issue("gateway-expired", ours, Role.GATEWAY, "gateway-1.test", now - 3 * _DAY)
+    # Certificates that a gateway signed, which is no authority; with its own, as a chain.
+    leaf = Authority(Identity(*((directory / f"gateway.{k}").read_bytes() for k in ("pem", "key"))))
+    for stem, role, name in (
+        ("gateway-by-leaf", Role.GATEWAY, "gateway-1.test"),
+        ("exit-by-leaf", Role.EXIT, "127.0.0.1"),
+    ):
+        issued = leaf.issue(role, [name], now=now, lifetime=_DAY)
+        chained = replace(issued, certificate=issued.certificate + leaf.identity.certificate)
+        chained.write(directory, stem)
     return directory
 
 
@@ -199,12 +211,12 @@ class World(TestCase):
         bound = cast(IPv4Address, port.getHost())
         return Endpoint.of(bound.host, bound.port)
 
-    def tcp(self, protocol: Callable[[], Protocol]) -> Endpoint:
+    def tcp(self, protocol: Callable[[], Protocol], host: str = "127.0.0.1") -> Endpoint:
         """Open a TCP server on loopback."""
         factory = Factory.forProtocol(protocol)
-        port = cast(_Tcp, _reactor).listenTCP(0, factory, interface="127.0.0.1")
+        port = cast(_Tcp, _reactor).listenTCP(0, factory, interface=host)
         self.addCleanup(port.stopListening)
-        return Endpoint.of("127.0.0.1", cast(IPv4Address, port.getHost()).port)
+        return Endpoint.of(host, cast(IPv4Address, port.getHost()).port)
 
 
 async def until(condition: Callable[[], object], what: str, within_s: float = 15.0) -> None:
