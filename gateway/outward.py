@@ -3,7 +3,8 @@ plugged into.  Knows: tunnel, listeners' wiring.  Never: who comes in, deciding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
@@ -12,11 +13,14 @@ from twisted.internet.interfaces import IHostResolution, IResolutionReceiver
 from zope.interface import implementer
 
 from gateway.config import Config, ExitServer, MasqueExit
-from gateway.core import Core, Reach
-from gateway.errors import AddressError, CarryError
+from gateway.core import Core, Reach, World
+from gateway.errors import AddressError, CarryError, DataError
+from gateway.evidence.keys import load_secret
 from gateway.listeners.interfaces import Carrier, Wiring
 from gateway.listeners.limits import Limits
 from gateway.model import Endpoint, pack
+from gateway.scrub.carrier import Scrubbed
+from gateway.scrub.days import KEY_LEN, Days
 from gateway.tunnel.client import Tunnel
 from gateway.tunnel.credentials import Credentials
 from gateway.tunnel.interface import InterfaceExit
@@ -45,11 +49,19 @@ class Outward:
             for one in config.interface_exits
         }
         self.nearest = Nearest(reactor, self.tunnels)
+        self.scrub_counters: Counter[str] = Counter()
         relays = {one.name: Endpoint.parse(one.address) for one in config.relays}
         self.wiring = Wiring(
             reactor=reactor,
             gate=core.table,
-            routes=Routes(world.reach, self.nearest, relays, self.tunnels, self.interfaces),
+            routes=Routes(
+                world.reach,
+                self.nearest,
+                relays,
+                self.tunnels,
+                self.interfaces,
+                Scrubbing(lambda: _days(config, world), self.scrub_counters),
+            ),
             resolver=NameResolver(reactor),
             limits=Limits(udp_idle_timeout_s=config.limits.udp_idle_timeout_s),
         )
@@ -80,8 +92,10 @@ class Routes:
         relays: Mapping[str, Endpoint],
         tunnels: Mapping[str, Tunnel],
         interfaces: Mapping[str, InterfaceExit],
+        scrubbing: Scrubbing,
     ) -> None:
         self.reach = reach
+        self._scrubbing = scrubbing
         self._nearest = nearest
         self._relays = relays
         self._exits: Mapping[str, Carrier] = {**tunnels, **interfaces}
@@ -99,6 +113,13 @@ class Routes:
         except KeyError:
             raise CarryError(target, "no exit has this name") from None
 
+    def scrubbed(self, target: str, client: Endpoint) -> Carrier:
+        """Give the same exit, to be given pseudonyms instead of a client's identifiers.
+
+        Raises:  CarryError: as `carrier`; or the key cannot be read.
+        """
+        return self._scrubbing.towards(self.carrier(target), client)
+
     def relay(self, target: str) -> Endpoint:
         """Give a relay's address.
 
@@ -108,6 +129,36 @@ class Routes:
             return self._relays[target]
         except KeyError:
             raise CarryError(target, "no relay has this name") from None
+
+
+class Scrubbing:
+    """What gives exits pseudonyms; its key is read, or made, when the first flow needs it."""
+
+    def __init__(self, days: Callable[[], Days], counters: Counter[str]) -> None:
+        """Begin.
+
+        Args:    days: raises DataError; counters: of datagrams, by what became of them.
+        """
+        self._load = days
+        self._days: Days | None = None
+        self._counters = counters
+
+    def towards(self, an_exit: Carrier, client: Endpoint) -> Carrier:
+        """Give an exit as one client's flows may use it.
+
+        Raises:  CarryError: the key cannot be read or made; the next flow tries again.
+        """
+        if self._days is None:
+            try:
+                self._days = self._load()
+            except DataError as error:
+                raise CarryError("scrub", str(error)) from error
+        return Scrubbed(an_exit, self._days, client, self._counters)
+
+
+def _days(config: Config, world: World) -> Days:
+    path = config.path(config.state.path) / "scrub.key"
+    return Days(load_secret(path, KEY_LEN, world.random_octets), lambda: world.now().date())
 
 
 class NameResolver:

@@ -15,7 +15,7 @@ from gateway.errors import AddressError, DataError, InputError, Problem
 from gateway.evidence.captured import CapturedFrames
 from gateway.flow.cases import run_cases
 from gateway.flow.epoch import Epoch
-from gateway.model import Action, Endpoint, FlowKey, Transport
+from gateway.model import SCRUBBED, Action, Endpoint, FlowKey, Transport
 
 
 def load_epoch(
@@ -122,14 +122,15 @@ def _unknown_targets(config: Config, loaded: policy.Policy) -> Iterable[Problem]
     relays = {one.name for one in config.relays}
     for verdict, place in loaded.targets():
         known = exits | relays if verdict.action is Action.REROUTE else exits | {"nearest"}
-        if verdict.target not in known:
+        named = (verdict.target or "").removeprefix(SCRUBBED)
+        if named not in known:
             kind = "relay or exit" if verdict.action is Action.REROUTE else "exit"
             names = ", ".join(sorted(known)) or "none"
             yield Problem(
                 place.file,
                 place.line,
                 place.column,
-                f'rule "{verdict.rule}": no {kind} is called "{verdict.target}"; known: {names}',
+                f'rule "{verdict.rule}": no {kind} is called "{named}"; known: {names}',
             )
 
 

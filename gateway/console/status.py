@@ -6,7 +6,7 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from gateway.routing.mode import RouterMode
 
 Status = dict[str, Any]
 """JSON: health ("ok" or "trouble"), troubles (a sentence each), version, pid, started, policy,
-last_load, data, listeners, exits, flows, refusals, log, router; times are ISO 8601, UTC."""
+last_load, data, listeners, exits, scrub, flows, refusals, log, router; times are ISO 8601, UTC."""
 
 
 class Exit(Protocol):
@@ -57,6 +57,8 @@ class Process:
     listeners: tuple[Door, ...]
     exits: Mapping[str, Exit]
     router: RouterMode | None
+    scrub: Mapping[str, int] = field(default_factory=dict)
+    """Datagrams whose identifiers are replaced by pseudonyms, by what became of them."""
 
 
 def status(process: Process, started: datetime.datetime) -> Status:
@@ -71,6 +73,7 @@ def status(process: Process, started: datetime.datetime) -> Status:
         "data": _data(core),
         "listeners": [_door(one) for one in process.listeners],
         "exits": [_exit(name, one) for name, one in process.exits.items()],
+        "scrub": dict(process.scrub),
         "flows": len(core.table),
         "refusals": dict(core.witness.refusals),
         "log": _log(core),

@@ -53,7 +53,10 @@ class UdpFlow(Protocol):
     """One destination's datagrams through a tunnel."""
 
     def send(self, payload: bytes) -> bool:
-        """Send one datagram; False if it was dropped: too long, or the flow is closed."""
+        """Send one datagram; False if it was dropped: too long, or the flow is closed.
+
+        Raises:  CarryError: it must not be sent, and was not.
+        """
 
     @property
     def unsent(self) -> int:
@@ -110,6 +113,12 @@ class Routes(Protocol):
         """Find the exit of a wrap verdict: a name, or "nearest" (None means that too).
 
         Raises:  CarryError: unknown, or none is up.
+        """
+
+    def scrubbed(self, target: str, client: Endpoint) -> Carrier:
+        """Find the same exit, to be given pseudonyms instead of a client's identifiers.
+
+        Raises:  CarryError: unknown, none is up, or there is no key.
         """
 
     def relay(self, target: str) -> Endpoint:

@@ -155,7 +155,7 @@ class UdpSession:
         def answer(way: Way, payload: bytes) -> None:
             self._answer(destination, way, payload)
 
-        out = way_of(verdict, destination.key.destination, self._door.routes)
+        out = way_of(verdict, destination.key, self._door.routes)
         if isinstance(out, Endpoint):
             return self._dial(destination, out, answer)
         return TunnelWay(self._door, destination.key, out, answer)

@@ -164,7 +164,10 @@ class TunnelWay:
         """Way API."""
         if self._flow is None or self.is_closed:
             return "the tunnel's flow is closed"
-        return None if self._flow.send(payload) else "too long for the tunnel"
+        try:
+            return None if self._flow.send(payload) else "too long for the tunnel"
+        except CarryError as error:
+            return str(error)
 
     def close(self) -> None:
         """Way API."""
