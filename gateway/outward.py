@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -24,6 +25,7 @@ from gateway.scrub.days import KEY_LEN, Days
 from gateway.tunnel.client import Tunnel
 from gateway.tunnel.credentials import Credentials
 from gateway.tunnel.interface import InterfaceExit
+from gateway.tunnel.ledger import DIRECT, Account, Ledger
 from gateway.tunnel.masque import ExitAddress
 from gateway.tunnel.nearest import Nearest
 
@@ -34,6 +36,7 @@ class Outward:
     def __init__(self, reactor: Any, config: Config, core: Core) -> None:
         """Build it; nothing is opened before `start`."""
         world = core.world
+        self.ledger = Ledger()
         self.tunnels = {
             one.name: Tunnel(
                 reactor,
@@ -41,6 +44,7 @@ class Outward:
                 credentials(config, one),
                 world.reach,
                 random=Random(world.random_octets(16)),
+                on_round_trip=partial(self.ledger.answered, one.name),
             )
             for one in config.tunnels
         }
@@ -48,7 +52,8 @@ class Outward:
             one.name: InterfaceExit(reactor, one.name, one.interface)
             for one in config.interface_exits
         }
-        self.nearest = Nearest(reactor, self.tunnels)
+        ledger = self.ledger if config.nearest == "answer-rtt" else None
+        self.nearest = Nearest(reactor, self.tunnels, ledger)
         self.scrub_counters: Counter[str] = Counter()
         relays = {one.name: Endpoint.parse(one.address) for one in config.relays}
         self.wiring = Wiring(
@@ -64,7 +69,14 @@ class Outward:
             ),
             resolver=NameResolver(reactor),
             limits=Limits(udp_idle_timeout_s=config.limits.udp_idle_timeout_s),
+            on_round_trip=lambda to, took_s: self.ledger.answered(DIRECT, to, took_s, 0.0),
         )
+
+    def accounts(self, most: int) -> tuple[Account, ...]:
+        """Say how long the ways to the endpoints that were pinged last take."""
+        near = {name: one.rtt_s for name, one in self.tunnels.items()}
+        allowed = {name for name, one in self.tunnels.items() if one.up}
+        return self.ledger.accounts({DIRECT: 0.0, **near}, allowed, most)
 
     def start(self) -> None:
         """Begin to connect the tunnels, and to watch the interfaces."""

@@ -164,3 +164,5 @@ class Wiring:
     routes: Routes
     resolver: Resolver
     limits: Limits = field(default_factory=Limits)
+    on_round_trip: Callable[[Endpoint, float], None] = lambda to, took_s: None
+    """Told of each answered ping that went directly: its destination, and what it took, s."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 from twisted.internet.defer import TimeoutError as DeferredTimeout
@@ -130,6 +131,16 @@ class WayTests(SynchronousTestCase):
         """Wrapped is through the exit of that name."""
         exit_ = self.fakes.carriers["nearest"] = FakeCarrier()
         self.assertIs(way_of(WRAP, self.key, self.routes), exit_)
+
+    def test_scrubbed(self) -> None:
+        """A wrap with pseudonyms is through the exit that gives them for this client, and no other;
+        a reroute has none."""
+        exit_ = self.fakes.carriers["nearest for 127.0.0.2:2"] = FakeCarrier()
+        self.fakes.carriers["nearest"] = self.fakes.carriers["scrub:nearest"] = FakeCarrier()
+        scrubbing = replace(WRAP, target="scrub:nearest")
+        self.assertIs(way_of(scrubbing, self.key, self.routes), exit_)
+        del self.fakes.carriers["nearest for 127.0.0.2:2"]
+        self.assertRaises(CarryError, way_of, scrubbing, self.key, self.routes)
 
     def test_reroute(self) -> None:
         """Rerouted is to the relay; only where there is none, through the exit of that name."""
