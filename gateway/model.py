@@ -79,6 +79,19 @@ class IdentifierKind(StrEnum):
     """One that the leak finder found."""
 
 
+class Form(StrEnum):
+    """How an identifier is written."""
+
+    TEXT = "text"
+    """Its octets are all there is to it."""
+    U32 = "u32"
+    """Four octets, little-endian."""
+    VARINT = "varint"
+    """Protobuf's number: seven bits an octet, lowest first."""
+    DIGITS = "digits"
+    """A decimal number, as JSON has it."""
+
+
 class Axis(StrEnum):
     """Which question about an address a source answers."""
 
@@ -221,6 +234,7 @@ class Identifier:
     """Octets from the start of the payload."""
     length: int
     """Octets."""
+    form: Form = field(default=Form.TEXT, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +293,10 @@ class Place:
     """Sentences: why an axis is absent ("a private address (RFC 1918): nobody's jurisdiction")."""
 
 
+SCRUBBED = "scrub:"
+"""What stands before the exit in the target of a wrap that replaces identifiers by pseudonyms.  No
+exit is called so: who does not know of it finds no way, and blocks."""
+
 NOWHERE = Place(values={}, doubts=("no source was asked",))
 """The place of an address that nobody looked up."""
 
@@ -318,7 +336,8 @@ class Verdict:
     reason: str
     target: str | None = None
     """Of reroute and wrap: the relay or exit, or "nearest".  Of a block: "refuse" if the client is
-    told (TCP reset, ICMP admin-prohibited), None if it is met with silence.  Of allow: None."""
+    told (TCP reset, ICMP admin-prohibited), None if it is met with silence.  Of allow: None.  A
+    wrap with pseudonyms has SCRUBBED before its exit."""
     mode: Mode = Mode.ENFORCE
     """shadow: the whole policy only watches; `would` is what it would have done."""
     epoch: int = 0

@@ -3,7 +3,9 @@ plugged into.  Knows: tunnel, listeners' wiring.  Never: who comes in, deciding.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -13,14 +15,18 @@ from zope.interface import implementer
 
 from gateway import config as sections
 from gateway.config import Config, ExitServer, MasqueExit, Socks5Exit
-from gateway.core import Core, Reach
-from gateway.errors import AddressError, CarryError
+from gateway.core import Core, Reach, World
+from gateway.errors import AddressError, CarryError, DataError
+from gateway.evidence.keys import load_secret
 from gateway.listeners.interfaces import Carrier, Wiring
 from gateway.listeners.limits import Limits
 from gateway.model import Endpoint, pack
+from gateway.scrub.carrier import Scrubbed
+from gateway.scrub.days import KEY_LEN, Days
 from gateway.tunnel.client import Tunnel
 from gateway.tunnel.credentials import Credentials
 from gateway.tunnel.interface import InterfaceExit
+from gateway.tunnel.ledger import DIRECT, Account, Ledger
 from gateway.tunnel.masque import ExitAddress
 from gateway.tunnel.nearest import Nearest
 from gateway.tunnel.proxies import http_connect, read_login, socks5, tls_to
@@ -33,6 +39,7 @@ class Outward:
     def __init__(self, reactor: Any, config: Config, core: Core) -> None:
         """Build it; nothing is opened before `start`."""
         world = core.world
+        self.ledger = Ledger()
         self.tunnels = {
             one.name: Tunnel(
                 reactor,
@@ -40,6 +47,7 @@ class Outward:
                 credentials(config, one),
                 world.reach,
                 random=Random(world.random_octets(16)),
+                on_round_trip=partial(self.ledger.answered, one.name),
             )
             for one in config.tunnels
         }
@@ -53,7 +61,9 @@ class Outward:
             )
             for one in config.proxies
         }
-        self.nearest = Nearest(reactor, self.tunnels)
+        ledger = self.ledger if config.nearest == "answer-rtt" else None
+        self.nearest = Nearest(reactor, self.tunnels, ledger)
+        self.scrub_counters: Counter[str] = Counter()
         relays = {one.name: Endpoint.parse(one.address) for one in config.relays}
         self.wiring = Wiring(
             reactor=reactor,
@@ -63,16 +73,24 @@ class Outward:
                 self.nearest,
                 relays,
                 self.exits,
+                Scrubbing(lambda: _days(config, world), self.scrub_counters),
                 plaintext={one.name for one in config.proxies if one.is_plaintext},
             ),
             resolver=NameResolver(reactor),
             limits=Limits(udp_idle_timeout_s=config.limits.udp_idle_timeout_s),
+            on_round_trip=lambda to, took_s: self.ledger.answered(DIRECT, to, took_s, 0.0),
         )
 
     @property
     def exits(self) -> Mapping[str, Tunnel | InterfaceExit | ProxyExit]:
         """Every exit, by name."""
         return {**self.tunnels, **self.interfaces, **self.proxies}
+
+    def accounts(self, most: int) -> tuple[Account, ...]:
+        """Say how long the ways to the endpoints that were pinged last take."""
+        near = {name: one.rtt_s for name, one in self.tunnels.items()}
+        allowed = {name for name, one in self.tunnels.items() if one.up}
+        return self.ledger.accounts({DIRECT: 0.0, **near}, allowed, most)
 
     def start(self) -> None:
         """Begin to connect the tunnels, to watch the interfaces, to look at the proxies."""
@@ -96,6 +114,7 @@ class Routes:
         nearest: Nearest,
         relays: Mapping[str, Endpoint],
         exits: Mapping[str, Carrier],
+        scrubbing: Scrubbing,
         plaintext: Collection[str] = (),
     ) -> None:
         """Take them all.
@@ -103,6 +122,7 @@ class Routes:
         Args:    plaintext: names of exits that do not encrypt what goes to them.
         """
         self.reach = reach
+        self._scrubbing = scrubbing
         self._nearest = nearest
         self._relays = relays
         self._exits = exits
@@ -131,6 +151,13 @@ class Routes:
         except KeyError:
             raise CarryError(target, "no exit has this name") from None
 
+    def scrubbed(self, target: str, client: Endpoint) -> Carrier:
+        """Give the same exit, to be given pseudonyms instead of a client's identifiers.
+
+        Raises:  CarryError: as `carrier`; or the key cannot be read.
+        """
+        return self._scrubbing.towards(self.carrier(target), client)
+
     def relay(self, target: str) -> Endpoint:
         """Give a relay's address.
 
@@ -140,6 +167,36 @@ class Routes:
             return self._relays[target]
         except KeyError:
             raise CarryError(target, "no relay has this name") from None
+
+
+class Scrubbing:
+    """What gives exits pseudonyms; its key is read, or made, when the first flow needs it."""
+
+    def __init__(self, days: Callable[[], Days], counters: Counter[str]) -> None:
+        """Begin.
+
+        Args:    days: raises DataError; counters: of datagrams, by what became of them.
+        """
+        self._load = days
+        self._days: Days | None = None
+        self._counters = counters
+
+    def towards(self, an_exit: Carrier, client: Endpoint) -> Carrier:
+        """Give an exit as one client's flows may use it.
+
+        Raises:  CarryError: the key cannot be read or made; the next flow tries again.
+        """
+        if self._days is None:
+            try:
+                self._days = self._load()
+            except DataError as error:
+                raise CarryError("scrub", str(error)) from error
+        return Scrubbed(an_exit, self._days, client, self._counters)
+
+
+def _days(config: Config, world: World) -> Days:
+    path = config.path(config.state.path) / "scrub.key"
+    return Days(load_secret(path, KEY_LEN, world.random_octets), lambda: world.now().date())
 
 
 class NameResolver:

@@ -15,7 +15,7 @@ from gateway.errors import AddressError, DataError, InputError, Problem
 from gateway.evidence.captured import CapturedFrames
 from gateway.flow.cases import run_cases
 from gateway.flow.epoch import Epoch
-from gateway.model import Action, Endpoint, FlowKey, Transport
+from gateway.model import SCRUBBED, Action, Endpoint, FlowKey, Transport
 
 
 def load_epoch(
@@ -123,14 +123,15 @@ def _unknown_targets(config: Config, loaded: policy.Policy) -> Iterable[Problem]
     plaintext = {one.name for one in config.proxies if one.is_plaintext}
     for verdict, place in loaded.targets():
         known = exits | relays if verdict.action is Action.REROUTE else exits | {"nearest"}
-        if verdict.target not in known:
+        named = (verdict.target or "").removeprefix(SCRUBBED)
+        if named not in known:
             kind = "relay or exit" if verdict.action is Action.REROUTE else "exit"
             names = ", ".join(sorted(known)) or "none"
             yield Problem(
                 place.file,
                 place.line,
                 place.column,
-                f'rule "{verdict.rule}": no {kind} is called "{verdict.target}"; known: {names}',
+                f'rule "{verdict.rule}": no {kind} is called "{named}"; known: {names}',
             )
         elif verdict.action is Action.WRAP and verdict.target in plaintext:
             says = f'rule "{verdict.rule}": a wrap promises encryption, and the way to the proxy'

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import reactor as real_reactor
 from twisted.internet.defer import Deferred, inlineCallbacks
@@ -17,10 +18,12 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from gateway import config, starter
-from gateway.errors import CarryError, InputError
+from gateway.errors import CarryError, DataError, InputError
 from gateway.model import Endpoint
-from gateway.outward import Routes
+from gateway.outward import Routes, Scrubbing
+from gateway.scrub.days import Days
 from gateway.service import ExitServer, Gateway
+from gateway.tunnel.interface import InterfaceExit
 from gateway.tunnel.nearest import Nearest
 from gateway.tunnel.proxies import socks5
 from gateway.tunnel.proxy import ProxyExit
@@ -217,6 +220,10 @@ class ServiceTests(TestCase):
         self.assertIn("not_carried", self.records()[-1])
 
 
+def _no_key() -> Days:
+    raise DataError("scrub.key", "Permission denied", "a key file of 32 octets")
+
+
 class RoutesTests(TestCase):
     """Ways out are found by name, or not at all."""
 
@@ -224,17 +231,29 @@ class RoutesTests(TestCase):
         """An unknown exit or relay cannot be carried to."""
         nearest = Nearest(reactor, {})
         edge = {"edge": Endpoint.parse("192.0.2.1:1")}
-        routes = Routes(OneDoor(1), nearest, edge, {})
+        routes = Routes(OneDoor(1), nearest, edge, {}, Scrubbing(_no_key, Counter()))
         self.assertEqual(routes.relay("edge"), Endpoint.parse("192.0.2.1:1"))
         self.assertRaises(CarryError, routes.relay, "nonesuch")
         self.assertRaises(CarryError, routes.carrier, "nonesuch")
         self.assertRaises(CarryError, routes.carrier, "nearest")
+        self.assertRaises(CarryError, routes.scrubbed, "nearest", Endpoint.parse("10.1.0.2:1"))
+
+    def test_no_key(self) -> None:
+        """Without a key for pseudonyms there is no way that needs them."""
+        exits = {"us": cast(InterfaceExit, object())}
+        scrubbing = Scrubbing(_no_key, Counter())
+        routes = Routes(OneDoor(1), Nearest(reactor, {}), {}, exits, scrubbing)
+        client = Endpoint.parse("10.1.0.2:1")
+        error = self.assertRaises(CarryError, routes.scrubbed, "us", client)
+        self.assertIn("Permission denied", str(error))
 
     def test_plaintext(self) -> None:
         """To an exit that does not encrypt a flow is rerouted, and not wrapped."""
         door = OneDoor(1)
         proxy = ProxyExit(reactor, socks5("p", "192.0.2.1", 1, None), door, random=Random(1))
-        routes = Routes(door, Nearest(reactor, {}), {}, {"p": proxy}, plaintext={"p"})
+        scrubbing = Scrubbing(_no_key, Counter())
+        nearest = Nearest(reactor, {})
+        routes = Routes(door, nearest, {}, {"p": proxy}, scrubbing, plaintext={"p"})
         self.assertIs(routes.rerouted("p"), proxy)
         error = self.assertRaises(CarryError, routes.carrier, "p")
         self.assertIn("nothing is wrapped to it", str(error))

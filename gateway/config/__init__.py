@@ -7,6 +7,7 @@ import ipaddress
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from pydantic import PrivateAttr
 
@@ -64,6 +65,9 @@ class Config(Section):
     listeners: tuple[Listener, ...] = ()
     relays: tuple[Relay, ...] = ()
     exits: tuple[Exit, ...] = ()
+    nearest: Literal["exit-rtt", "answer-rtt"] = "exit-rtt"
+    """What the nearest exit is near to.  exit-rtt: the gateway.  answer-rtt: for each UDP flow, the
+    one by which its destination answers soonest."""
     exit: ExitServer | None = None
     geo: Geo = Geo()
     identifiers: Identifiers = Identifiers()

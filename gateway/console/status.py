@@ -5,17 +5,22 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Protocol
 
 from gateway.core import Core
 from gateway.routing.mode import RouterMode
+from gateway.tunnel.ledger import Account, Route
+
+# Endpoints in the ledger that is shown; a call has some ten.
+_MAX_ACCOUNTS = 100
 
 Status = dict[str, Any]
 """JSON: health ("ok" or "trouble"), troubles (a sentence each), version, pid, started, policy,
-last_load, data, listeners, exits, flows, refusals, log, router; times are ISO 8601, UTC."""
+last_load, data, listeners, exits, ledger, scrub, flows, refusals, log, router; times are ISO 8601,
+UTC."""
 
 
 class Exit(Protocol):
@@ -57,6 +62,10 @@ class Process:
     listeners: tuple[Door, ...]
     exits: Mapping[str, Exit]
     router: RouterMode | None
+    accounts: Callable[[int], Iterable[Account]] = lambda most: ()
+    """Gives what is known of the ways to that many endpoints."""
+    scrub: Mapping[str, int] = field(default_factory=dict)
+    """Datagrams whose identifiers are replaced by pseudonyms, by what became of them."""
 
 
 def status(process: Process, started: datetime.datetime) -> Status:
@@ -71,6 +80,8 @@ def status(process: Process, started: datetime.datetime) -> Status:
         "data": _data(core),
         "listeners": [_door(one) for one in process.listeners],
         "exits": [_exit(name, one) for name, one in process.exits.items()],
+        "ledger": [_account(one) for one in process.accounts(_MAX_ACCOUNTS)],
+        "scrub": dict(process.scrub),
         "flows": len(core.table),
         "refusals": dict(core.witness.refusals),
         "log": _log(core),
@@ -125,6 +136,31 @@ def _exit(name: str, one: Exit) -> Status:
         "says": one.sentence,
         "counters": dict(one.counters),
     }
+
+
+def _account(one: Account) -> Status:
+    return {
+        "endpoint": str(one.endpoint),
+        "fastest": one.fastest and one.fastest.exit,
+        "fastest_allowed": one.fastest_allowed and one.fastest_allowed.exit,
+        "cost_ms": None if one.cost_s is None else _ms(one.cost_s),
+        "routes": [_route(route) for route in one.routes],
+    }
+
+
+def _route(one: Route) -> Status:
+    return {
+        "route": one.exit,
+        "allowed": one.is_allowed,
+        "rtt_ms": _ms(one.total_s),
+        "behind_ms": _ms(one.far.smoothed_s),
+        "behind_least_ms": _ms(one.far.least_s),
+        "pings": one.far.samples,
+    }
+
+
+def _ms(time_s: float) -> float:
+    return round(time_s * 1000, 3)
 
 
 def _log(core: Core) -> Status:

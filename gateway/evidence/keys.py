@@ -20,7 +20,7 @@ def load_key(directory: Path, random: Callable[[int], bytes]) -> bytes:
 
     Raises:  DataError: the file cannot be read or made, or has another length.
     """
-    return _secret(directory / "pseudonym.key", KEY_LEN, random)
+    return load_secret(directory / "pseudonym.key", KEY_LEN, random)
 
 
 def load_signer(directory: Path, random: Callable[[int], bytes]) -> Signer:
@@ -28,7 +28,7 @@ def load_signer(directory: Path, random: Callable[[int], bytes]) -> Signer:
 
     Raises:  DataError: a file cannot be read or made, or has another length.
     """
-    signer = Signer(_secret(directory / "log.key", SEED_LEN, random))
+    signer = Signer(load_secret(directory / "log.key", SEED_LEN, random))
     path, text = directory / PUBLIC_NAME, f"{signer.public}\n"
     try:
         if not path.exists() or path.read_text() != text:
@@ -38,7 +38,11 @@ def load_signer(directory: Path, random: Callable[[int], bytes]) -> Signer:
     return signer
 
 
-def _secret(path: Path, length: int, random: Callable[[int], bytes]) -> bytes:
+def load_secret(path: Path, length: int, random: Callable[[int], bytes]) -> bytes:
+    """Read a key of so many octets, or make one that only its owner can read.
+
+    Raises:  DataError: the file cannot be read or made, or has another length.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():

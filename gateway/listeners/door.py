@@ -35,6 +35,7 @@ class Door:
         self.gate = wiring.gate
         self.routes = wiring.routes
         self.resolver = wiring.resolver
+        self.on_round_trip = wiring.on_round_trip
         self.limits = limits = wiring.limits
         self.tally = Tally(wiring.reactor)
         self.connections = Shares(

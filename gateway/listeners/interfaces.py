@@ -53,7 +53,10 @@ class UdpFlow(Protocol):
     """One destination's datagrams through a tunnel."""
 
     def send(self, payload: bytes) -> bool:
-        """Send one datagram; False if it was dropped: too long, or the flow is closed."""
+        """Send one datagram; False if it was dropped: too long, or the flow is closed.
+
+        Raises:  CarryError: it must not be sent, and was not.
+        """
 
     @property
     def unsent(self) -> int:
@@ -118,6 +121,12 @@ class Routes(Protocol):
         Raises:  CarryError: unknown, or none is up.
         """
 
+    def scrubbed(self, target: str, client: Endpoint) -> Carrier:
+        """Find the same exit, to be given pseudonyms instead of a client's identifiers.
+
+        Raises:  CarryError: unknown, none is up, or there is no key.
+        """
+
     def relay(self, target: str) -> Endpoint:
         """Find the address of a reroute's relay.
 
@@ -161,3 +170,5 @@ class Wiring:
     routes: Routes
     resolver: Resolver
     limits: Limits = field(default_factory=Limits)
+    on_round_trip: Callable[[Endpoint, float], None] = lambda to, took_s: None
+    """Told of each answered ping that went directly: its destination, and what it took, s."""

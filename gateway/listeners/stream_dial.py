@@ -13,7 +13,7 @@ from gateway.errors import CarryError
 from gateway.listeners.door import Door
 from gateway.listeners.stream_sides import Events, ServerFactory, ServerSide
 from gateway.listeners.ways import dial
-from gateway.model import Endpoint, Verdict
+from gateway.model import FlowKey, Verdict
 
 
 class Dialling:
@@ -38,12 +38,12 @@ class Dialling:
         passed_s = self._door.reactor.seconds() - self._began_s
         return passed_s < self._door.limits.connect_timeout_s
 
-    def start(self, verdict: Verdict, destination: Endpoint) -> None:
+    def start(self, verdict: Verdict, key: FlowKey) -> None:
         """Begin an attempt."""
         if self._began_s is None:
             self._began_s = self._door.reactor.seconds()
         try:
-            endpoint = dial(verdict, destination, self._door)
+            endpoint = dial(verdict, key, self._door)
             self._attempt = attempt = endpoint.connect(ServerFactory(ServerSide(self._events)))
         except CarryError as error:
             self._failed(error)

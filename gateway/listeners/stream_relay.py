@@ -192,7 +192,7 @@ class StreamRelay:
         self._state = _State.CONNECTING
         self._holding.stop()
         self._client.pauseProducing()
-        self._dialling.start(self._flow.verdict, self._flow.key.destination)
+        self._dialling.start(self._flow.verdict, self._flow.key)
 
     def connected(self, server: Side) -> None:
         """Events API."""

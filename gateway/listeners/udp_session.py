@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from gateway.errors import CarryError
+from gateway.flow.round_trips import Timing
 from gateway.listeners.door import Door
 from gateway.listeners.tally import Drop
 from gateway.listeners.udp_ways import DirectWay, TunnelWay, UpstreamPort, Way, socket_address
@@ -155,7 +156,7 @@ class UdpSession:
         def answer(way: Way, payload: bytes) -> None:
             self._answer(destination, way, payload)
 
-        out = way_of(verdict, destination.key.destination, self._door.routes)
+        out = way_of(verdict, destination.key, self._door.routes)
         if isinstance(out, Endpoint):
             return self._dial(destination, out, answer)
         return TunnelWay(self._door, destination.key, out, answer)
@@ -172,10 +173,18 @@ class UdpSession:
             if port.family == len(out.address):
                 taken = port.ways.get(address)
                 if taken is None:
-                    return DirectWay(port, address, answer)
+                    return DirectWay(port, address, answer, self._timing(destination, out))
                 if taken in destination.ways.values():
                     return taken
-        return DirectWay(self._new_port(len(out.address)), address, answer)
+        timing = self._timing(destination, out)
+        return DirectWay(self._new_port(len(out.address)), address, answer, timing)
+
+    def _timing(self, destination: _Destination, out: Endpoint) -> Timing | None:
+        endpoint = destination.key.destination
+        if out != endpoint:
+            return None  # a relay's answers do not tell how far the destination is
+        door = self._door
+        return Timing(door.reactor.seconds, lambda took_s: door.on_round_trip(endpoint, took_s))
 
     def _new_port(self, family: int) -> UpstreamPort:
         if len(self._ports) >= self._door.limits.session_ports:

@@ -12,6 +12,7 @@ from twisted.internet.error import CannotListenError, MessageLengthError
 from twisted.internet.protocol import DatagramProtocol
 
 from gateway.errors import CarryError
+from gateway.flow.round_trips import Timing
 from gateway.listeners.door import Door
 from gateway.listeners.interfaces import Carrier, UdpFlow
 from gateway.listeners.reactor import DatagramTransport, SocketAddress
@@ -97,7 +98,7 @@ class UpstreamPort(DatagramProtocol):
         if way is None:
             self._door.tally.drop(Drop.UNSOLICITED)
         else:
-            way.answer(way, datagram)
+            way.received(datagram)
 
     def write(self, payload: bytes, address: SocketAddress) -> str | None:
         """Send one datagram; give the reason if it was dropped."""
@@ -115,8 +116,19 @@ class DirectWay:
 
     is_closed = False
 
-    def __init__(self, port: UpstreamPort, address: SocketAddress, answer: Answer) -> None:
+    def __init__(
+        self,
+        port: UpstreamPort,
+        address: SocketAddress,
+        answer: Answer,
+        timing: Timing | None = None,
+    ) -> None:
+        """Begin.
+
+        Args:    timing: of a destination that is dialled where it is; None: of a relay.
+        """
         self.epoch = 0
+        self._timing = timing
         self.answer = answer
         self._port = port
         self._address = address
@@ -124,7 +136,15 @@ class DirectWay:
 
     def send(self, payload: bytes) -> str | None:
         """Way API."""
+        if self._timing is not None:
+            self._timing.sent(payload)
         return self._port.write(payload, self._address)
+
+    def received(self, payload: bytes) -> None:
+        """Pass an answer on."""
+        if self._timing is not None:
+            self._timing.got(payload)
+        self.answer(self, payload)
 
     def close(self) -> None:
         """Way API."""
@@ -164,7 +184,10 @@ class TunnelWay:
         """Way API."""
         if self._flow is None or self.is_closed:
             return "the tunnel's flow is closed"
-        return None if self._flow.send(payload) else "too long for the tunnel"
+        try:
+            return None if self._flow.send(payload) else "too long for the tunnel"
+        except CarryError as error:
+            return str(error)
 
     def close(self) -> None:
         """Way API."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, WithJsonSchema
 
 from gateway.document import Section, suggestion
-from gateway.model import Action
+from gateway.model import SCRUBBED, Action
 
 DROP, REFUSE = BLOCKS = ("drop", "refuse")
 
@@ -26,15 +26,38 @@ def _outcome(value: object) -> object:
         if value in ("reroute", "wrap"):
             raise ValueError(f'"{value}" needs a target, such as {{{value}: us-east}}')
         return {"action": _action(value)}
+    if isinstance(value, dict) and "scrub" in value:
+        return _scrubbing(value)
     if isinstance(value, dict) and len(value) == 1:
         action, target = next(iter(value.items()))
         if action == "block":
             return {"action": action, "target": told(target)}
         if action in ("reroute", "wrap") and isinstance(target, str) and target:
-            return {"action": action, "target": target}
+            return {"action": action, "target": _exit(target)}
     raise ValueError(
-        "expected allow, block, {block: refuse}, {reroute: RELAY-OR-EXIT} or {wrap: EXIT | nearest}"
+        "expected allow, block, {block: refuse}, {reroute: RELAY-OR-EXIT}, {wrap: EXIT | nearest} "
+        "or {wrap: EXIT | nearest, scrub: true}"
     )
+
+
+def _scrubbing(value: dict[str, object]) -> object:
+    """Read {wrap: EXIT, scrub: true}."""
+    target, is_scrubbed = value.get("wrap"), value["scrub"]
+    if value.keys() != {"wrap", "scrub"} or not isinstance(target, str) or not target:
+        raise ValueError("scrub is an option of a wrap, such as {wrap: nearest, scrub: true}")
+    if not isinstance(is_scrubbed, bool):
+        raise ValueError(f'"{is_scrubbed}" is neither true nor false: scrub')
+    return {"action": "wrap", "target": (SCRUBBED if is_scrubbed else "") + _exit(target)}
+
+
+def _exit(name: str) -> str:
+    """Refuse what would read as another exit's option."""
+    if name.startswith(SCRUBBED):
+        plain = name.removeprefix(SCRUBBED)
+        raise ValueError(
+            f'no exit is called "{name}"; did you mean {{wrap: {plain}, scrub: true}}?'
+        )
+    return name
 
 
 def _action(text: str) -> str:
@@ -72,13 +95,22 @@ _TARGET = {
     "description": "A relay's or an exit's name; of wrap also nearest.",
 }
 
+_SCRUB = {
+    "type": "boolean",
+    "description": "Replace identifiers by pseudonyms of the day.  Omitted: false.",
+}
+
 
 def _schema(*alone: str) -> WithJsonSchema:
     """Describe an action as it is written; `alone`: the actions that need no target."""
-    targeted = {"block": {"enum": list(BLOCKS)}, "reroute": _TARGET, "wrap": _TARGET}
+    targeted: dict[str, dict[str, Any]] = {
+        "block": {"block": {"enum": list(BLOCKS)}},
+        "reroute": {"reroute": _TARGET},
+        "wrap": {"wrap": _TARGET, "scrub": _SCRUB},
+    }
     forms: list[dict[str, Any]] = [{"enum": list(alone)}]
-    for action, target in targeted.items():
-        form = {"type": "object", "properties": {action: target}, "required": [action]}
+    for action, keys in targeted.items():
+        form = {"type": "object", "properties": keys, "required": [action]}
         forms.append({**form, "additionalProperties": False})
     return WithJsonSchema({"anyOf": forms})
 

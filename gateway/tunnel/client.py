@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from gateway.errors import CarryError
+from gateway.flow.round_trips import Timing
 from gateway.model import Endpoint
 from gateway.tunnel.attempt import Attempt
 from gateway.tunnel.credentials import Credentials, Transfer
@@ -52,13 +53,16 @@ class Tunnel:
         *,
         random: Random,
         on_change: Callable[[bool, str], None] = lambda is_up, sentence: None,
+        on_round_trip: Callable[[Endpoint, float, float], None] = lambda to, total_s, near_s: None,
         patience: Patience = Patience(),
         transfer: Transfer = _TRANSFER,
     ) -> None:
         """Prepare; nothing is dialled before start().
 
         Args:    reach: where the exit's own address is dialled; random: for the jitter of retries;
-                 on_change: told (up, one sentence) at each change.
+                 on_change: told (up, one sentence) at each change; on_round_trip: told of each
+                 answered ping of a client: its destination, what it took, and what of that was the
+                 way to the exit and back, s.
         """
         self.exit_address = exit_address
         self._reactor = reactor
@@ -66,6 +70,7 @@ class Tunnel:
         self._reach = reach
         self._random = random
         self._on_change = on_change
+        self._on_round_trip = on_round_trip
         self._patience = patience
         self._transfer = transfer
         self._counters: Counter[str] = Counter()
@@ -132,7 +137,13 @@ class Tunnel:
         """
         session = self._usable().session
         self._counters["udp_flows"] += 1
-        return UdpFlow(session, connect_udp(self.exit_address, destination), on_datagram, on_closed)
+        request = connect_udp(self.exit_address, destination)
+        timing = Timing(self._reactor.seconds, lambda took_s: self._timed(destination, took_s))
+        return UdpFlow(session, request, on_datagram, on_closed, timing)
+
+    def _timed(self, destination: Endpoint, took_s: float) -> None:
+        if self.rtt_s is not None:
+            self._on_round_trip(destination, took_s, self.rtt_s)
 
     def stream_endpoint(self, destination: Endpoint) -> StreamEndpoint:
         """Give the IStreamClientEndpoint of a TCP flow; its Deferred fails with CarryError."""

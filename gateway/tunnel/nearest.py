@@ -15,6 +15,7 @@ from gateway.errors import CarryError
 from gateway.model import Endpoint
 from gateway.tunnel.choosing import Choice, State
 from gateway.tunnel.client import Tunnel
+from gateway.tunnel.ledger import Ledger
 from gateway.tunnel.reactor import Reactor
 from gateway.tunnel.tcpflow import StreamEndpoint
 from gateway.tunnel.udpflow import UdpFlow
@@ -23,6 +24,9 @@ _log = Logger(namespace="gateway.tunnel")
 
 # An exit that dies is noticed by its silence of about a second; this comes on top.
 _LOOK_S = 0.25
+# Pings that show how far an endpoint is behind an exit, and pings in a row without an answer that
+# show nothing will come.
+_SAMPLES, _UNANSWERED = 3, 5
 
 
 @dataclass(slots=True, eq=False)
@@ -32,16 +36,26 @@ class _Moved:
     exit: str
     flow: UdpFlow | None
     on_closed: Callable[[str], None]
+    destination: Endpoint
+    answers: int = 0
+    """To pings, on this exit."""
 
 
 class Nearest:
     """Sends each new flow through the nearest exit that answers."""
 
-    def __init__(self, reactor: Reactor, tunnels: Mapping[str, Tunnel]) -> None:
+    def __init__(
+        self,
+        reactor: Reactor,
+        tunnels: Mapping[str, Tunnel],
+        ledger: Ledger | None = None,
+    ) -> None:
         """Begin.
 
-        Args:    tunnels: by name, in the operator's order.
+        Args:    tunnels: by name, in the operator's order; ledger: if given, a UDP flow takes the
+                 exit by which its own destination is nearest, and not the nearest exit.
         """
+        self._ledger = ledger
         self._reactor = reactor
         self._tunnels = tunnels
         self._choice = Choice()
@@ -74,12 +88,15 @@ class Nearest:
         on_datagram: Callable[[bytes], None],
         on_closed: Callable[[str], None],
     ) -> UdpFlow:
-        """As Tunnel.open_udp; the flow also ends when its exit is silent and another is not.
+        """As Tunnel.open_udp; the flow also ends when its exit is silent and another is not, or by
+        the ledger.
 
         Raises:  CarryError: no exit is up, or the nearest takes no more flows.
         """
         name = self.choose()
-        moved = _Moved(name, None, on_closed)
+        if self._ledger is not None:
+            name = self._ledger.choose(destination, self._near()) or name
+        moved = _Moved(name, None, on_closed, destination)
 
         def closed(reason: str) -> None:
             self._flows.discard(moved)
@@ -92,6 +109,7 @@ class Nearest:
             self._flows.discard(moved)
             raise
         moved.flow.on_own_close = lambda: self._flows.discard(moved)
+        moved.flow.on_ping_answered = lambda: self._answered(moved)
         return moved.flow
 
     def stream_endpoint(self, destination: Endpoint) -> StreamEndpoint:
@@ -111,10 +129,40 @@ class Nearest:
             return
         for moved in tuple(self._flows):
             if moved.exit != now and self._tunnels[moved.exit].is_silent:
-                self._flows.discard(moved)
-                if moved.flow is not None:
-                    moved.flow.close()
-                    moved.on_closed("its exit is silent; the next datagram takes another")
+                self._move(moved, "its exit is silent")
+            elif self._ledger is not None and self._is_in_vain(moved):
+                self._consider(moved)
+
+    def _answered(self, moved: _Moved) -> None:
+        moved.answers += 1
+        if moved.answers >= _SAMPLES:
+            self._consider(moved)
+
+    @staticmethod
+    def _is_in_vain(moved: _Moved) -> bool:
+        if moved.flow is None or moved.answers:
+            return False
+        return moved.flow.timing.unanswered >= _UNANSWERED
+
+    def _consider(self, moved: _Moved) -> None:
+        """Move a flow if its destination is nearer by another exit, or may be."""
+        if self._ledger is None:
+            return
+        if moved.answers < _SAMPLES:
+            self._ledger.gave_up(moved.exit, moved.destination)
+        if not self._ledger.keeps(moved.exit, moved.destination, self._near()):
+            self._move(moved, "its destination is, or may be, nearer by another exit")
+
+    def _move(self, moved: _Moved, reason: str) -> None:
+        self._flows.discard(moved)
+        if moved.flow is not None:
+            moved.flow.close()
+            moved.on_closed(f"{reason}; the next datagram takes another")
+
+    def _near(self) -> dict[str, float | None]:
+        """Give the round trips to the exits that flows should take."""
+        states = self._states().items()
+        return {name: one.rtt_s for name, one in states if one.is_usable}
 
     def _states(self) -> dict[str, State]:
         return {

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from gateway.flow.round_trips import Timing
 from gateway.tunnel.http3 import Session
 from gateway.tunnel.masque import Headers, read_status
 
@@ -28,8 +29,12 @@ class UdpFlow:
         request: Headers,
         on_datagram: Callable[[bytes], None],
         on_closed: Callable[[str], None],
+        timing: Timing,
     ) -> None:
         self._session = session
+        self.timing = timing
+        self.on_ping_answered: Callable[[], None] = _nothing
+        """Called behind each answer to a ping; it may close the flow."""
         self._on_datagram = on_datagram
         self._on_closed = on_closed
         self._early: deque[bytes] = deque()
@@ -51,8 +56,12 @@ class UdpFlow:
             self._session.counters["datagrams_without_flow"] += 1
             return False
         if self._is_accepted:
-            return self._session.send_datagram(self._stream_id, payload)
+            return self._send(payload)
         return self._keep(payload)
+
+    def _send(self, payload: bytes) -> bool:
+        self.timing.sent(payload)
+        return self._session.send_datagram(self._stream_id, payload)
 
     def close(self) -> None:
         """End the flow; on_closed is not called."""
@@ -94,11 +103,14 @@ class UdpFlow:
         self._is_accepted = True
         early, self._early = self._early, deque()
         for payload in early:
-            self._session.send_datagram(self._stream_id, payload)
+            self._send(payload)
 
     def datagram_received(self, payload: bytes) -> None:
         """Deliver a datagram."""
+        is_ping = self.timing.got(payload)
         self._on_datagram(payload)
+        if is_ping and not self._is_closed:
+            self.on_ping_answered()
 
     def data_received(self, data: bytes, ended: bool) -> None:
         """Skip capsules, which no context of ours uses (RFC 9297 section 3.2)."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.errors import WireError
-from gateway.model import Content, Identifier, IdentifierKind, Protocol
+from gateway.model import Content, Form, Identifier, IdentifierKind, Protocol
 from gateway.wire import agora_telemetry
 from gateway.wire.agora_messages import HEADER_LEN, MESSAGES, Message
 
@@ -33,8 +33,8 @@ def _content(message: Message, plaintext: tuple[Identifier, ...] | None) -> Cont
 def _fixed(message: Message) -> tuple[int, tuple[Content, ...]]:
     """Make the four contents of a message of cid and uid: neither, cid, uid, both are there."""
     at = message.cid_at or 0
-    room = Identifier(IdentifierKind.ROOM_ID, at, 4)
-    user = Identifier(IdentifierKind.USER_ID, at + 4, 4)
+    room = Identifier(IdentifierKind.ROOM_ID, at, 4, Form.U32)
+    user = Identifier(IdentifierKind.USER_ID, at + 4, 4, Form.U32)
     variants: tuple[tuple[Identifier, ...], ...] = ((), (room,), (user,), (room, user))
     return at, tuple(_content(message, variant) for variant in variants)
 
@@ -191,7 +191,11 @@ def _cid_and_uid(data: bytes, at: int, end: int) -> list[Identifier]:
     if at + 8 > end:
         raise WireError("frame ends", end, f"cid and uid at {at}")
     kinds = ((IdentifierKind.ROOM_ID, at), (IdentifierKind.USER_ID, at + 4))
-    return [Identifier(kind, place, 4) for kind, place in kinds if data[place : place + 4] != _ZERO]
+    return [
+        Identifier(kind, place, 4, Form.U32)
+        for kind, place in kinds
+        if data[place : place + 4] != _ZERO
+    ]
 
 
 def _is_unnamed(tag: bytes) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from struct import Struct
 
 from gateway.errors import WireError
-from gateway.model import Identifier, IdentifierKind, Traffic
+from gateway.model import Form, Identifier, IdentifierKind, Traffic
 from gateway.wire.cursor import Cursor
 
 _APP_ID = IdentifierKind.APP_ID
@@ -42,7 +42,7 @@ class Message:
 def _number(data: bytes, at: int, kind: IdentifierKind) -> Iterator[Identifier]:
     """Give a u32 identifier; 0 means that nothing is assigned yet."""
     if data[at : at + 4] != _UNASSIGNED:
-        yield Identifier(kind, at, 4)
+        yield Identifier(kind, at, 4, Form.U32)
 
 
 def _string(cursor: Cursor, kind: IdentifierKind | None) -> Iterator[Identifier]:

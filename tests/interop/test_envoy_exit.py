@@ -15,6 +15,7 @@ from twisted.internet.protocol import Factory
 import gateway.tunnel.attempt as tunnel_attempt
 from gateway import envoy
 from gateway.errors import CarryError
+from gateway.flow.round_trips import Timing
 from gateway.model import Endpoint
 from gateway.tunnel.client import Tunnel
 from gateway.tunnel.credentials import Transfer, configuration
@@ -184,7 +185,8 @@ class EnvoyExitTests(World):
 
     async def _refusal(self, tunnel: Tunnel, request: Headers) -> str:
         closed: list[str] = []
-        UdpFlow(tunnel._usable().session, request, ignore, closed.append)
+        timing = Timing(lambda: 0.0, ignore)
+        UdpFlow(tunnel._usable().session, request, ignore, closed.append, timing)
         await until(lambda: closed, "the refusal")
         return closed[0]
 

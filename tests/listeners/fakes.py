@@ -90,10 +90,13 @@ class FakeFlow:
         self.sent: list[bytes] = []
         self.is_closed = False
         self.has_room = True
+        self.refuses: CarryError | None = None
         self.unsent = 0
 
     def send(self, payload: bytes) -> bool:
         """UdpFlow API."""
+        if self.refuses is not None:
+            raise self.refuses
         if self.has_room:
             self.sent.append(payload)
         return self.has_room
@@ -201,6 +204,10 @@ class FakeRoutes:
     def rerouted(self, target: str) -> Carrier:
         """Routes API."""
         return self.carrier(target)
+
+    def scrubbed(self, target: str, client: Endpoint) -> Carrier:
+        """Routes API."""
+        return self.carrier(f"{target} for {client}")
 
     def relay(self, target: str) -> Endpoint:
         """Routes API."""

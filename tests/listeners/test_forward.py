@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from twisted.internet.error import CannotListenError
 
+from gateway.errors import CarryError
 from gateway.listeners.forward import TcpForwardListener, UdpForwardListener
 from gateway.listeners.interfaces import UdpFlow
 from gateway.listeners.limits import Limits
@@ -113,6 +114,22 @@ class UdpForwardTests(ListenerCase):
         self.assertEqual(self.listener.counters["dropped_not_sent"], 1)
         key = FlowKey.parse(f"udp {client.at} > {EDGE}")
         self.assertEqual(self.gate.failed, [(key, "too long for the tunnel")])
+
+    async def test_must_not_be_sent(self) -> None:
+        """A datagram that the way out refuses is dropped and written down with the reason; the flow
+        goes on."""
+        edge = self.udp_edge(str(EDGE), WRAP)
+        exit_ = self.routes.carriers["nearest"] = FakeCarrier()
+        client = self.udp_peer()
+        self.forward()
+        await self.said(client, b"one")
+        exit_.flows[EDGE].refuses = CarryError("scrub", "no pseudonym")
+        await self.said(client, b"two")
+        exit_.flows[EDGE].refuses = None
+        await self.said(client, b"three")
+        self.assertEqual((exit_.flows[EDGE].sent, edge.got), ([b"one", b"three"], []))
+        key = FlowKey.parse(f"udp {client.at} > {EDGE}")
+        self.assertEqual(self.gate.failed, [(key, "scrub: no pseudonym")])
 
     async def test_exit_refuses(self) -> None:
         """What waited for an exit that then refused is counted and written down, with its word."""

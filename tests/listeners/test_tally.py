@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 from twisted.internet.defer import TimeoutError as DeferredTimeout
@@ -17,7 +18,7 @@ from gateway.listeners.interfaces import Routes
 from gateway.listeners.limits import Limits
 from gateway.listeners.tally import Drop, Tally
 from gateway.listeners.ways import way_of
-from gateway.model import Endpoint
+from gateway.model import Endpoint, FlowKey, Transport
 from tests.listeners.fakes import ALLOW, BLOCK, REROUTE, WRAP, FakeCarrier, FakeRoutes
 from tests.support.rows import rows
 
@@ -118,26 +119,37 @@ class WayTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Have one edge, one relay, one exit that is also a reroute's target."""
         self.edge = Endpoint.parse("127.0.0.1:1")
+        self.key = FlowKey(Transport.UDP, Endpoint.parse("127.0.0.2:2"), self.edge)
         self.fakes = FakeRoutes()
         self.routes = cast(Routes, self.fakes)
 
     def test_allow(self) -> None:
         """Allowed is direct."""
-        self.assertEqual(way_of(ALLOW, self.edge, self.routes), self.edge)
+        self.assertEqual(way_of(ALLOW, self.key, self.routes), self.edge)
 
     def test_wrap(self) -> None:
         """Wrapped is through the exit of that name."""
         exit_ = self.fakes.carriers["nearest"] = FakeCarrier()
-        self.assertIs(way_of(WRAP, self.edge, self.routes), exit_)
+        self.assertIs(way_of(WRAP, self.key, self.routes), exit_)
+
+    def test_scrubbed(self) -> None:
+        """A wrap with pseudonyms is through the exit that gives them for this client, and no other;
+        a reroute has none."""
+        exit_ = self.fakes.carriers["nearest for 127.0.0.2:2"] = FakeCarrier()
+        self.fakes.carriers["nearest"] = self.fakes.carriers["scrub:nearest"] = FakeCarrier()
+        scrubbing = replace(WRAP, target="scrub:nearest")
+        self.assertIs(way_of(scrubbing, self.key, self.routes), exit_)
+        del self.fakes.carriers["nearest for 127.0.0.2:2"]
+        self.assertRaises(CarryError, way_of, scrubbing, self.key, self.routes)
 
     def test_reroute(self) -> None:
         """Rerouted is to the relay; only where there is none, through the exit of that name."""
         exit_ = self.fakes.carriers["us-edge"] = FakeCarrier()
-        self.assertIs(way_of(REROUTE, self.edge, self.routes), exit_)
+        self.assertIs(way_of(REROUTE, self.key, self.routes), exit_)
         relay = self.fakes.relays["us-edge"] = Endpoint.parse("192.0.2.9:4001")
-        self.assertEqual(way_of(REROUTE, self.edge, self.routes), relay)
+        self.assertEqual(way_of(REROUTE, self.key, self.routes), relay)
 
     def test_no_way(self) -> None:
         """A verdict without a way, and a block, have none: never the direct one."""
         for verdict in (WRAP, REROUTE, BLOCK):
-            self.assertRaises(CarryError, way_of, verdict, self.edge, self.routes)
+            self.assertRaises(CarryError, way_of, verdict, self.key, self.routes)

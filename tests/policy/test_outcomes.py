@@ -31,11 +31,22 @@ SYN = "tcp 10.1.0.2:5000 > 192.0.2.1:443"
         "in silence": ("{block: drop}", None),
         "told": ("{block: refuse}", "refuse"),
     },
+    wrap={
+        "plainly": ("{wrap: nearest}", "nearest"),
+        "in words": ("{wrap: nearest, scrub: false}", "nearest"),
+        "with pseudonyms": ("{wrap: nearest, scrub: true}", "scrub:nearest"),
+        "with pseudonyms, to an exit": ("{scrub: true, wrap: us-east}", "scrub:us-east"),
+    },
     fault={
         "a way misspelled": ("{block: refuze}", 'did you mean "refuse"?'),
         "a way that is none": ("{block: 3}", "expected one of drop, refuse"),
         "a way without its action": ("refuse", "did you mean {block: refuse}?"),
         "no way": ("{block: }", '"block" has no value'),
+        "scrub alone": ("{scrub: true}", "scrub is an option of a wrap"),
+        "scrub without a wrap": ("{reroute: us, scrub: true}", "scrub is an option of a wrap"),
+        "scrub without an exit": ("{wrap: '', scrub: true}", "scrub is an option of a wrap"),
+        "scrub that is no word": ("{wrap: us, scrub: yes}", "neither true nor false"),
+        "scrub in the exit's name": ("{wrap: 'scrub:us'}", "{wrap: us, scrub: true}"),
         "a way for allow": ("{allow: refuse}", "expected allow, block, {block: refuse}"),
     },
     expect={
@@ -68,6 +79,15 @@ class OutcomeTests(SynchronousTestCase):
         for place in (CHINA, AMERICA):
             verdict = compiled.judge(facts(place))
             self.assertEqual((verdict.action, verdict.target), (Action.BLOCK, target))
+
+    def check_wrap(self, text: str, target: str) -> None:
+        """A wrap with pseudonyms is another way than one without, in a rule and in a case."""
+        compiled = policy(BASE % ("block", text))
+        verdict = compiled.judge(facts(CHINA))
+        self.assertEqual((verdict.action, verdict.target), (Action.WRAP, target))
+        case = policy(CASE % f"{{action: {text}}}").cases[0]
+        self.assertIsNone(case.failure(verdict.__class__(Action.WRAP, "r", "", target)))
+        self.assertIsNotNone(case.failure(verdict.__class__(Action.WRAP, "r", "", "other")))
 
     def check_fault(self, text: str, says: str) -> None:
         """A block that cannot be done is refused, with what may be meant."""
