@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import PrivateAttr
 
+from gateway.config.canaries import Canaries
 from gateway.config.sections import (
     Console,
     DoorListener,
@@ -65,6 +66,7 @@ class Config(Section):
     identifiers: Identifiers = Identifiers()
     evidence: Evidence = Evidence()
     state: State = State()
+    canaries: Canaries = Canaries()
     watch: bool = False
     """Load again by itself when the policy, or a file that it names, changes."""
     console: Console | None = None

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Protocol
 
+from gateway.canaries import ALARMS, Canaries
 from gateway.core import Core
 from gateway.routing.mode import RouterMode
 
 Status = dict[str, Any]
 """JSON: health ("ok" or "trouble"), troubles (a sentence each), version, pid, started, policy,
-last_load, data, listeners, exits, flows, refusals, log, router; times are ISO 8601, UTC."""
+last_load, data, listeners, exits, flows, refusals, log, canaries, router; times are ISO 8601,
+UTC."""
 
 
 class Exit(Protocol):
@@ -57,6 +59,8 @@ class Process:
     listeners: tuple[Door, ...]
     exits: Mapping[str, Exit]
     router: RouterMode | None
+    canaries: Canaries | None = None
+    """None: it has none."""
 
 
 def status(process: Process, started: datetime.datetime) -> Status:
@@ -74,10 +78,19 @@ def status(process: Process, started: datetime.datetime) -> Status:
         "flows": len(core.table),
         "refusals": dict(core.witness.refusals),
         "log": _log(core),
+        "canaries": None if process.canaries is None else _canaries(process.canaries),
         "router": None if process.router is None else _router(process.router),
     }
     troubles = list(_troubles(said))
     return {"health": "trouble" if troubles else "ok", "troubles": troubles, **said}
+
+
+def sentence(said: Status) -> str:
+    """Say how a process does, in a line."""
+    troubles = said["troubles"]
+    more = f" (and {len(troubles) - 1} more)" if len(troubles) > 1 else ""
+    policy = f"policy {said['policy']['name']}, epoch {said['policy']['epoch']}"
+    return f"{said['health']}: " + (f"{troubles[0]}{more}; " if troubles else "") + policy
 
 
 def _time(at: datetime.datetime) -> str:
@@ -139,6 +152,17 @@ def _log(core: Core) -> Status:
     }
 
 
+def _canaries(canaries: Canaries) -> Status:
+    return {
+        "every_s": canaries.every_s,
+        "outcomes": dict(canaries.outcomes),
+        "last": [
+            {"flow": str(one.asked.key), "note": one.note, "outcome": outcome}
+            for one, outcome in canaries.last
+        ],
+    }
+
+
 def _router(router: RouterMode) -> Status:
     return {"trouble": router.trouble, "counters": dict(router.counters)}
 
@@ -157,5 +181,8 @@ def _troubles(said: Status) -> Iterator[str]:
         yield "no decision is written down"
     elif said["log"]["lost"]:
         yield f"{said['log']['lost']} decisions could not be written down"
+    for one in (said["canaries"] or {"last": ()})["last"]:
+        if one["outcome"] in ALARMS:
+            yield f"canary {one['flow']} ({one['note']}): {one['outcome']}"
     if said["router"] is not None and said["router"]["trouble"]:
         yield f"router mode: {said['router']['trouble']}"

@@ -40,8 +40,8 @@ KINDS = (
     ),
     Kind(
         "canary",
-        "kind = 'canary' and canary.outcome is distinct from 'held'",
-        "canaries did not come to what was expected of them",
+        "kind = 'canary' and coalesce(canary.outcome, '') not in ('held', 'blocked', 'shadow')",
+        "canaries got through, or could not be judged",
     ),
     Kind(
         "not-carried",

@@ -22,8 +22,8 @@ _BEGIN = (
     "why VARCHAR)"
 )
 _CANARY = (
-    "STRUCT(flow VARCHAR, through VARCHAR, expected VARCHAR, action VARCHAR, rule VARCHAR, "
-    "outcome VARCHAR)"
+    "STRUCT(flow VARCHAR, note VARCHAR, through VARCHAR, expected VARCHAR, "
+    "action VARCHAR, rule VARCHAR, carried VARCHAR, outcome VARCHAR)"
 )
 
 COLUMNS = {

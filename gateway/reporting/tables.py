@@ -216,10 +216,12 @@ TABLES = (
         of="kind = 'canary'",
         by={
             "flow": "canary.flow",
+            "note": "canary.note",
             "through": "canary.through",
             "expected": "canary.expected",
             "action": "canary.action",
             "rule": "canary.rule",
+            "carried": "canary.carried",
             "outcome": "canary.outcome",
         },
     ),
