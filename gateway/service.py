@@ -112,10 +112,13 @@ class Gateway:
 
     def _counted(self) -> Mapping[str, int]:
         """Give what each listener counted since the start, for the log's checkpoints."""
-        counts = {} if self.router is None else dict(self.router.counters)
+        counts: dict[str, int] = {}
+        if self.router is not None:
+            counts |= {**self.router.counters, **self.router.packets}
         for section, listener in zip(self.core.config.doors, self.listeners, strict=True):
             where = f"{section.kind} {section.address}"
-            counts |= {f"{where}: {name}": count for name, count in listener.counters.items()}
+            counted = {**listener.counters, **listener.packets}
+            counts |= {f"{where}: {name}": count for name, count in counted.items()}
         return counts
 
     def _stopped(self, result: object) -> object:

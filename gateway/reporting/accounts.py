@@ -54,10 +54,15 @@ def _packets(counts: Mapping[str, int]) -> Iterator[Balance]:
         name.removesuffix(f"{_PACKETS}in") for name in counts if name.endswith(f"{_PACKETS}in")
     ]
     for one in sorted(where):
-        ways = ("allowed", "rerouted", "wrapped", "blocked", "dropped", "held")
-        out = sum(counts.get(f"{one}{_PACKETS}{way}", 0) for way in ways)
-        sentence = "packets in = allowed + rerouted + wrapped + blocked + dropped + held"
-        yield _balance(f"{one}{sentence}", counts[f"{one}{_PACKETS}in"], out)
+        came = f"{one}{_PACKETS}in"
+        ways = [name for name in counts if name.startswith(f"{one}{_PACKETS}") and name != came]
+        words = " + ".join(sorted(name.removeprefix(f"{one}{_PACKETS}") for name in ways))
+        out = sum(counts[name] for name in ways)
+        yield _balance(f"{one}packets in = {words}", counts[came], out)
+    handed = counts.get(f"queue: {_PACKETS}handed over")
+    if handed:
+        into = counts.get(f"{_PACKETS}in", 0)
+        yield _balance("handed over by the queue = taken to be carried", handed, into)
 
 
 def _queue(counts: Mapping[str, int]) -> Iterator[Balance]:

@@ -138,6 +138,11 @@ class RouterMode:
         return {**self._judging.counters, **{f"tcp: {k}": v for k, v in self._tcp.counters.items()}}
 
     @property
+    def packets(self) -> Mapping[str, int]:
+        """Where packets went so far, by name; it adds up (docs/evidence.md, Counts)."""
+        return self._judging.packets
+
+    @property
     def trouble(self) -> str:
         """Why rules or routes cannot be put up again; "": nothing is wrong."""
         return self._trouble

@@ -53,7 +53,7 @@ class Worker:
         self._judging = Judging(reactor, self.core, self._outward.wiring, self._targets)
         self._canaries = Canaries(reactor, self.core, config.canaries)
         self.core.on_adopted.append(self._judging.rejudge)
-        self.core.counting.append(lambda: self._judging.counters)
+        self.core.counting.append(lambda: {**self._judging.counters, **self._judging.packets})
         self._next: tuple[Config, Epoch] | None = None
 
     def start(self) -> None:
