@@ -13,13 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-
-import duckdb
+from typing import TYPE_CHECKING, Any
 
 from gateway.errors import DataError
 from gateway.evidence.files import LogFiles
 from gateway.reporting.shape import COLUMNS, COUNTRIES, IDENTIFIERS, KIND
+
+if TYPE_CHECKING:
+    import duckdb
 
 # More than this is spilled to the folder of the export.
 _MEMORY = "512MB"
@@ -96,12 +97,19 @@ def opened(logs: Sequence[Log], keep: Path | None = None) -> Iterator[Store]:
     Args:    keep: a file for the export, which stays; omitted: it is removed.
     Raises:  DataError: a file cannot be read, or was moved meanwhile.
     """
+    import duckdb  # here: what runs a gateway has no use for its 50 MB
+
     with TemporaryDirectory(prefix="gateway-report-") as folder:
         export = keep or Path(folder, "records.parquet")
         connection = duckdb.connect(config={"temp_directory": folder})
         try:
             _restrain(connection)
-            _export(connection, logs, export)
+            try:
+                _export(connection, logs, export)
+            except duckdb.Error as error:
+                what = f"cannot be read: {str(error).splitlines()[0]}"
+                where = ", ".join(log.name for log in logs)
+                raise DataError(where, what, "decision logs") from error
             path = _quoted(_literal(str(export)))
             connection.execute(f"create view records as select * from read_parquet({path})")
             yield Store(connection)
@@ -140,11 +148,7 @@ def _export(connection: duckdb.DuckDBPyConnection, logs: Sequence[Log], export: 
         join logs using (file) where n is null or records is null or n < records)
         to {_quoted(str(export))} (format parquet, compression zstd, use_tmp_file false)"""
     os.close(os.open(export, os.O_WRONLY | os.O_CREAT, 0o600))  # nobody else's to read
-    try:
-        connection.execute(query)
-    except duckdb.Error as error:
-        what = f"cannot be read: {str(error).splitlines()[0]}"
-        raise DataError(", ".join(log.name for log in logs), what, "decision logs") from error
+    connection.execute(query)
 
 
 def _literal(path: str) -> str:
