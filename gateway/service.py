@@ -11,10 +11,11 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
 from gateway import config as sections
+from gateway.canaries import Canaries
 from gateway.config import Config, MasqueExit
 from gateway.console.attendance import Attendance
 from gateway.console.counts import Counts
-from gateway.console.status import Door, Process
+from gateway.console.status import Door, Process, sentence
 from gateway.console.status import Exit as Way
 from gateway.core import Core, World
 from gateway.errors import AddressError, CarryError, InputError, Problem
@@ -56,6 +57,7 @@ class Gateway:
         """
         self.router = RouterMode(reactor, config, self.core, wiring) if config.transparent else None
         self.core.on_adopted += [listener.rejudge for listener in self.listeners]
+        self.canaries = Canaries(reactor, self.core, config.canaries)
         self._attendance = Attendance(reactor, self.core, self._process, counts)
         self.core.counting.append(self._counted)
         if not config.exits and any(self.core.table.epoch.policy.targets()):
@@ -81,6 +83,7 @@ class Gateway:
             _log.info("{kind} on {at}", kind=section.kind, at=str(self.bound[-1]))
         self.outward.start()
         self.core.start()
+        self.canaries.start()
         self._attendance.start()
 
     def _process(self) -> Process:
@@ -96,10 +99,16 @@ class Gateway:
             self.router,
             self.outward.accounts,
             self.outward.scrub_counters,
+            self.canaries,
         )
+
+    def sentence(self) -> str:
+        """Say how it does, in a line."""
+        return sentence(self._attendance.status())
 
     def stop(self) -> Deferred[object]:
         """Stop accepting, close every flow and tunnel; fires when every socket is closed."""
+        self.canaries.stop()
         closing: list[Deferred[Any]] = [
             listener.stop() for listener in self.listeners[: len(self.bound)]
         ]
@@ -111,10 +120,13 @@ class Gateway:
 
     def _counted(self) -> Mapping[str, int]:
         """Give what each listener counted since the start, for the log's checkpoints."""
-        counts = {} if self.router is None else dict(self.router.counters)
+        counts: dict[str, int] = {}
+        if self.router is not None:
+            counts |= {**self.router.counters, **self.router.packets}
         for section, listener in zip(self.core.config.doors, self.listeners, strict=True):
             where = f"{section.kind} {section.address}"
-            counts |= {f"{where}: {name}": count for name, count in listener.counters.items()}
+            counted = {**listener.counters, **listener.packets}
+            counts |= {f"{where}: {name}": count for name, count in counted.items()}
         return counts
 
     def _stopped(self, result: object) -> object:
@@ -151,6 +163,7 @@ class ExitServer:
         )
         self.core.on_adopted.append(self._exit.rejudge)
         self._attendance = Attendance(reactor, self.core, self._process, counts)
+        self.canaries = Canaries(reactor, self.core, config.canaries)
         self.core.counting.append(lambda: self.counters)
         self.bound: Endpoint | None = None
 
@@ -166,18 +179,25 @@ class ExitServer:
             self.core.stop()
             raise InputError([config.problem("exit", "address", says=str(error))]) from error
         self.core.start()
+        self.canaries.start()
         self._attendance.start()
 
     def _process(self) -> Process:
-        return Process(self.core, (Door("exit", str(self.bound), self.counters),), {}, None)
+        door = Door("exit", str(self.bound), self.counters)
+        return Process(self.core, (door,), {}, None, self.canaries)
 
     @property
     def counters(self) -> Mapping[str, int]:
         """What happened since the start, by name."""
         return self._exit.counters
 
+    def sentence(self) -> str:
+        """Say how it does, in a line."""
+        return sentence(self._attendance.status())
+
     def stop(self) -> Deferred[object]:
         """Say goodbye to every gateway; fires when every socket is closed."""
+        self.canaries.stop()
         stopped = self._attendance.stop()
         return _then(stopped, lambda _result: self._exit.stop(), self._stopped)
 

@@ -1,19 +1,14 @@
 """The audit as a page.  Owns: the summary → one self-contained HTML file, which asks nobody for
-anything.  Knows: jinja2, ISO 3166-1 (countries.csv: names and the place of each on a grid).
-Never: identifiers; computing what it tells."""
+anything.  Knows: the sheet.  Never: identifiers; computing what it tells."""
 
 from __future__ import annotations
 
-import csv
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-
 from gateway.audit.account import time_text
+from gateway.audit.sheet import countries, template
 from gateway.audit.specimens import Specimen
 from gateway.audit.text import UNREAD, counts
 from gateway.audit.timeline import Timeline
@@ -76,14 +71,9 @@ class Bar:
 
 def render(report: Report) -> str:
     """Make the page; everything that came from a capture is escaped."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.lstrip_blocks = True
-    environment.filters |= {"counts": counts, "number": "{:,}".format, "time": time_text}
-    template = environment.from_string(
-        files("gateway.audit").joinpath("page.html").read_text("utf-8")
-    )
+    page = template("gateway.audit", "page.html", {"counts": counts, "time": time_text})
     tiles = _tiles(report.summary["contacts"])
-    return template.render(
+    return page.render(
         one=report.summary,
         tiles=tiles,
         contacted=sorted((tile for tile in tiles if tile.packets), key=lambda tile: -tile.packets),
@@ -104,18 +94,9 @@ def _tiles(contacts: list[Mapping[str, Any]]) -> list[Tile]:
             each[1] += sum(contact["identifiers"].values())
             each[2] += contact["would"].get("block", 0)
     return [
-        Tile(code, name, column, row, *sums.get(code, ()))
-        for code, (name, column, row) in _countries().items()
+        Tile(one.code, one.name, one.column, one.row, *sums.get(one.code, ()))
+        for one in countries().values()
     ]
-
-
-@functools.cache
-def _countries() -> Mapping[str, tuple[str, int, int]]:
-    text = files("gateway.audit").joinpath("countries.csv").read_text("utf-8")
-    return {
-        one["code"]: (one["name"], int(one["column"]), int(one["row"]))
-        for one in csv.DictReader(text.splitlines())
-    }
 
 
 def _bars(timeline: Timeline) -> list[Bar]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import gc
+import os
 import signal
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ from gateway.core import Core, World
 from gateway.routing.worker import Orders, Worker
 from gateway.routing.workers import Now
 from gateway.service import ExitServer, Gateway
+from gateway.supervised import Supervised
 
 
 @click.command()
@@ -64,7 +66,15 @@ def _serve(
     _be_prompt(served.core, twisted_reactor)
     # Before anything listens: whoever saw it listen may send the signal.
     signal.signal(signal.SIGHUP, lambda *_: twisted_reactor.callFromThread(served.core.reload))
+    supervised = Supervised(
+        twisted_reactor,
+        os.environ,
+        is_working=served.canaries.is_judging,
+        sentence=served.sentence,
+    )
     served.start()
+    twisted_reactor.callWhenRunning(supervised.ready)
+    twisted_reactor.addSystemEventTrigger("before", "shutdown", supervised.stopping)
     twisted_reactor.addSystemEventTrigger("before", "shutdown", served.stop)
     twisted_reactor.run()
 

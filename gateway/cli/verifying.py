@@ -41,40 +41,56 @@ def verify(
     LOG is the folder of the evidence, or one log's .jsonl or .checkpoints file.
     """
     if proof_path is not None:
-        _check_proof(proof_path, _key(key_path, None), as_json)
+        _check_proof(proof_path, key_at(key_path, None), as_json)
         return
     if log is None:
         raise click.UsageError("name a LOG, or a proof with --proof")
-    logs = _logs(log)
+    logs = logs_at(log)
     if record is not None and len(logs) > 1:
         raise click.UsageError("there are several logs: name the one that the record is in")
-    key = _key(key_path, log)
+    key = key_at(key_path, log)
     asked = Asked(
         record=int(record) if record is not None and record.isdecimal() else record,
         since=None if since_path is None else _checkpoint(since_path, key),
     )
-    try:
-        reports = [verify_log(files, key, asked) for files in logs]
-    except OSError as error:
-        raise DataError(str(error.filename), str(error.strerror), "a readable log") from error
+    reports = verified(logs, key, asked)
     findings = [str(finding) for report in reports for finding in report.findings]
     findings += _strangers(reports, asked, log)
     if as_json:
-        accounts = [_account(report) for report in reports]
+        accounts = [account(report) for report in reports]
         print_json({"ok": not findings, "key": str(key), "logs": accounts, "findings": findings})
     else:
         _show(reports, findings, is_key_beside=key_path is None)
     sys.exit(1 if findings else 0)
 
 
-def _logs(log: Path) -> list[LogFiles]:
+def verified(logs: list[LogFiles], key: PublicKey, asked: Asked) -> list[Report]:
+    """Verify logs.
+
+    Raises:  DataError: a file cannot be read.
+    """
+    try:
+        return [verify_log(files, key, asked) for files in logs]
+    except OSError as error:
+        raise DataError(str(error.filename), str(error.strerror), "a readable log") from error
+
+
+def logs_at(log: Path) -> list[LogFiles]:
+    """Find the logs of a folder, or the one that a file is of.
+
+    Raises:  DataError: there is none.
+    """
     logs = logs_of(log) if log.is_dir() else [LogFiles(log.parent, log.name.split(".")[0])]
     if not logs or not (log.is_dir() or log.exists()):
         raise DataError(str(log), "is no decision log", "a folder or file of evidence")
     return logs
 
 
-def _key(path: str | None, log: Path | None) -> PublicKey:
+def key_at(path: str | None, log: Path | None) -> PublicKey:
+    """Read a public key; without a path that beside the log.
+
+    Raises:  DataError: it cannot be read.
+    """
     if path is None and log is None:
         raise click.UsageError("a proof needs --key")
     beside = None if log is None else (log if log.is_dir() else log.parent) / PUBLIC_NAME
@@ -120,7 +136,8 @@ def _strangers(reports: list[Report], asked: Asked, log: Path) -> list[str]:
     return [f"{log}: no log here that can be trusted is {since.origin}"]
 
 
-def _account(report: Report) -> dict[str, object]:
+def account(report: Report) -> dict[str, object]:
+    """Give what is concluded about a log as JSON."""
     last = report.last
     path = report.consistency
     return {
@@ -143,7 +160,7 @@ def _show(reports: list[Report], findings: list[str], *, is_key_beside: bool) ->
     """Print what is concluded; a proof goes to standard output alone, to be kept."""
     for report in reports:
         is_proof = report.proof is not None
-        for sentence in _sentences(report):
+        for sentence in sentences(report):
             click.echo(sentence, err=is_proof)
         if is_proof:
             click.echo(str(report.proof), nl=False)
@@ -157,7 +174,8 @@ def _show(reports: list[Report], findings: list[str], *, is_key_beside: bool) ->
         click.echo(f"BROKEN {finding}", err=True)
 
 
-def _sentences(report: Report) -> Iterator[str]:
+def sentences(report: Report) -> Iterator[str]:
+    """Say what is concluded about a log."""
     if report.last is None:
         yield f"{report.log}: nothing is proven"
         return

@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import PrivateAttr
 
+from gateway.config.canaries import Canaries
 from gateway.config.proxies import HttpConnectExit, ProxyExit, Socks5Exit
 from gateway.config.sections import (
     Console,
@@ -73,6 +74,7 @@ class Config(Section):
     identifiers: Identifiers = Identifiers()
     evidence: Evidence = Evidence()
     state: State = State()
+    canaries: Canaries = Canaries()
     watch: bool = False
     """Load again by itself when the policy, or a file that it names, changes."""
     console: Console | None = None

@@ -55,6 +55,10 @@ class Metrics(Collector):
         yield from self._data(said)
         yield from _ways(said)
         yield from _log(said)
+        if said["canaries"] is not None:
+            help_ = "Canaries judged, by what became of them; through and failed are alarms."
+            outcomes = said["canaries"]["outcomes"]
+            yield _counter("gateway_canaries", help_, "outcome", outcomes)
         if said["router"] is not None:
             counters = said["router"]["counters"]
             yield _counter("gateway_router_events", "Of router mode, by kind.", "kind", counters)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Protocol
 
+from gateway.canaries import ALARMS, Canaries
 from gateway.core import Core
 from gateway.routing.mode import RouterMode
 from gateway.tunnel.ledger import Account, Route
@@ -19,8 +20,8 @@ _MAX_ACCOUNTS = 100
 
 Status = dict[str, Any]
 """JSON: health ("ok" or "trouble"), troubles (a sentence each), version, pid, started, policy,
-last_load, data, listeners, exits, ledger, scrub, flows, refusals, log, router; times are ISO 8601,
-UTC."""
+last_load, data, listeners, exits, ledger, scrub, flows, refusals, log, canaries, router; times are
+ISO 8601, UTC."""
 
 
 class Exit(Protocol):
@@ -66,6 +67,8 @@ class Process:
     """Gives what is known of the ways to that many endpoints."""
     scrub: Mapping[str, int] = field(default_factory=dict)
     """Datagrams whose identifiers are replaced by pseudonyms, by what became of them."""
+    canaries: Canaries | None = None
+    """None: it has none."""
 
 
 def status(process: Process, started: datetime.datetime) -> Status:
@@ -85,10 +88,19 @@ def status(process: Process, started: datetime.datetime) -> Status:
         "flows": len(core.table),
         "refusals": dict(core.witness.refusals),
         "log": _log(core),
+        "canaries": None if process.canaries is None else _canaries(process.canaries),
         "router": None if process.router is None else _router(process.router),
     }
     troubles = list(_troubles(said))
     return {"health": "trouble" if troubles else "ok", "troubles": troubles, **said}
+
+
+def sentence(said: Status) -> str:
+    """Say how a process does, in a line."""
+    troubles = said["troubles"]
+    more = f" (and {len(troubles) - 1} more)" if len(troubles) > 1 else ""
+    policy = f"policy {said['policy']['name']}, epoch {said['policy']['epoch']}"
+    return f"{said['health']}: " + (f"{troubles[0]}{more}; " if troubles else "") + policy
 
 
 def _time(at: datetime.datetime) -> str:
@@ -175,6 +187,17 @@ def _log(core: Core) -> Status:
     }
 
 
+def _canaries(canaries: Canaries) -> Status:
+    return {
+        "every_s": canaries.every_s,
+        "outcomes": dict(canaries.outcomes),
+        "last": [
+            {"flow": str(one.asked.key), "note": one.note, "outcome": outcome}
+            for one, outcome in canaries.last
+        ],
+    }
+
+
 def _router(router: RouterMode) -> Status:
     return {"trouble": router.trouble, "counters": dict(router.counters)}
 
@@ -193,5 +216,8 @@ def _troubles(said: Status) -> Iterator[str]:
         yield "no decision is written down"
     elif said["log"]["lost"]:
         yield f"{said['log']['lost']} decisions could not be written down"
+    for one in (said["canaries"] or {"last": ()})["last"]:
+        if one["outcome"] in ALARMS:
+            yield f"canary {one['flow']} ({one['note']}): {one['outcome']}"
     if said["router"] is not None and said["router"]["trouble"]:
         yield f"router mode: {said['router']['trouble']}"

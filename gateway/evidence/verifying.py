@@ -41,6 +41,8 @@ class Report:
     proven: int = 0
     """Of them, those that the last checkpoint vouches for."""
     last: Checkpoint | None = None
+    trusted: list[Checkpoint] = field(default_factory=list)
+    """All that were signed by the key, up to the first that was not."""
     findings: list[Finding] = field(default_factory=list)
     """The first thing wrong in the checkpoints, and the first in the records."""
     open: list[str] = field(default_factory=list)
@@ -59,6 +61,7 @@ def verify(files: LogFiles, key: PublicKey, asked: Asked) -> Report:
     """
     report = Report(str(files.folder / files.stem))
     trusted, signed = _checkpoints(report, files, key)
+    report.trusted = trusted
     if not trusted:
         return report
     report.last = trusted[-1]

@@ -143,6 +143,11 @@ class Judge:
             return self._tcp(packet, key, queued)
         return self._other(self._gate.judge(key, packet.payload), key, queued.mark)
 
+    @property
+    def held(self) -> int:
+        """Packets that wait for their answer."""
+        return self._first.held
+
     def expire(self) -> None:
         """Block the TCP flows that say too little for too long; call it every second."""
         for flow in self._first.too_old(self._clock()):

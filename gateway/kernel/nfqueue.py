@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 from gateway.errors import CarryError, WireError
 from gateway.kernel import queue_messages as messages
+from gateway.kernel.outcomes import Outcomes
 from gateway.kernel.queue_messages import Queued, Refused
 
 _log = Logger(namespace="gateway.kernel")
@@ -77,6 +78,7 @@ class QueueSocket:
         """
         self.counters: Counter[str] = Counter()
         """Packets, verdicts and what went wrong, by name."""
+        self.answered = Outcomes()
         self._limits = limits or QueueLimits()
         self._judge = judge
         self._heads = {queue: messages.verdict_head(queue) for queue in queues}
@@ -137,6 +139,11 @@ class QueueSocket:
                 ]
             self._send()
 
+    @property
+    def in_hand(self) -> int:
+        """Packets whose answer is to be sent with this batch."""
+        return len(self._answers)
+
     def answer(self, queue: int, number: int, answer: int) -> None:
         """Give the verdict on a packet that was held."""
         self._answers.append((queue, number, answer))
@@ -177,14 +184,16 @@ class QueueSocket:
                 for queue, number, answer in self._answers
             ]
         )
-        count = len(self._answers)
-        self._answers.clear()
+        answers, self._answers = self._answers, []
+        count = len(answers)
         try:
             self._socket.send(octets)
             self.counters["verdicts"] += count
+            self.answered.add(answers)
         except OSError as error:
             # The packets stay unanswered, so they do not pass.
             self.counters[f"send {errno.errorcode.get(error.errno or 0, '?')}"] += count
+            self.answered.unsent(count)
 
     def _open(self) -> socket.socket:
         opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)

@@ -36,6 +36,10 @@ _ANONYMOUS = 1
 _CHAIN_TABLE, _CHAIN_SAID = 1, (3, 4, 5, 7)  # name, hook, policy, type
 _RULE_TABLE, _RULE_CHAIN, _RULE_EXPRESSIONS, _RULE_USERDATA = 1, 2, 4, 7
 _EXPRESSION_NAME, _EXPRESSION_DATA = 1, 2
+# enum nft_counter_attributes, nft_immediate_attributes, nft_data_attributes,
+# nft_verdict_attributes.
+_COUNTER_PACKETS, _IMMEDIATE_DATA, _DATA_VERDICT, _VERDICT_CODE = 2, 2, 2, 1
+_NF_DROP = bytes(4)
 
 
 def generation() -> int:
@@ -84,6 +88,30 @@ def fingerprint(name: str) -> str:
     return said.hexdigest()
 
 
+def drops(name: str) -> dict[str, int]:
+    """Give how many packets a table's rules have dropped or refused, by chain.
+
+    Raises:  CarryError: the kernel does not say.
+    """
+    dropped: dict[str, int] = {}
+    for rule in _rules(name):
+        parts = dict(_parts(rule.get(_RULE_EXPRESSIONS, b"")))
+        if b"counter\0" in parts and _is_drop(parts):
+            chain = rule[_RULE_CHAIN].rstrip(b"\0").decode()
+            counter = dict(attributes(parts[b"counter\0"]))
+            packets = int.from_bytes(counter.get(_COUNTER_PACKETS, b""), "big")
+            dropped[chain] = dropped.get(chain, 0) + packets
+    return dropped
+
+
+def _is_drop(parts: dict[bytes, bytes]) -> bool:
+    if b"reject\0" in parts:
+        return True
+    data = dict(attributes(parts.get(b"immediate\0", b""))).get(_IMMEDIATE_DATA, b"")
+    verdict = dict(attributes(data)).get(_DATA_VERDICT, b"")
+    return dict(attributes(verdict)).get(_VERDICT_CODE) == _NF_DROP
+
+
 def sets(name: str) -> list[str]:
     """Give the names of a table's sets, without those that stand in rules.
 
@@ -104,10 +132,15 @@ def _rules(name: str) -> Iterator[dict[int, bytes]]:
 
 
 def _expressions(octets: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Give a rule's expressions, without what its counters say."""
+    for name, data in _parts(octets):
+        yield name, b"" if name == b"counter\0" else data
+
+
+def _parts(octets: bytes) -> Iterator[tuple[bytes, bytes]]:
     for _, element in attributes(octets):
         parts = dict(attributes(element))
-        name = parts.get(_EXPRESSION_NAME, b"")
-        yield name, b"" if name == b"counter\0" else parts.get(_EXPRESSION_DATA, b"")
+        yield parts.get(_EXPRESSION_NAME, b""), parts.get(_EXPRESSION_DATA, b"")
 
 
 def _ask(kind: int, flags: int, wanted: bytes) -> Iterator[dict[int, bytes]]:

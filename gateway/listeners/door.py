@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, DeferredList
 
 from gateway.errors import CarryError
 from gateway.listeners.interfaces import Wiring
+from gateway.listeners.packets import Packets
 from gateway.listeners.pipes import Pipes
 from gateway.listeners.reactor import Port
 from gateway.listeners.shares import Shares
@@ -38,6 +39,7 @@ class Door:
         self.on_round_trip = wiring.on_round_trip
         self.limits = limits = wiring.limits
         self.tally = Tally(wiring.reactor)
+        self.packets = Packets()
         self.connections = Shares(
             limits.connections, limits.connections_per_client, Drop.CONNECTIONS_FULL
         )
@@ -133,3 +135,8 @@ class Doorkeeper:
     def counters(self) -> Mapping[str, int]:
         """Listener API."""
         return self._door.tally.snapshot()
+
+    @property
+    def packets(self) -> Mapping[str, int]:
+        """Listener API."""
+        return self._door.packets.counts()

@@ -76,6 +76,7 @@ class UdpForwardListener(Doorkeeper, DatagramProtocol):
 
     def datagramReceived(self, datagram: bytes, addr: SocketAddress) -> None:
         """DatagramProtocol API."""
+        self._door.packets.into += 1
         self._sessions.send(addr, self._to, datagram)
 
     def _giver(self, client: SocketAddress) -> Give:

@@ -160,6 +160,10 @@ class Listener(Protocol):
     def counters(self) -> Mapping[str, int]:
         """What was carried and what was dropped so far, by name (see tally)."""
 
+    @property
+    def packets(self) -> Mapping[str, int]:
+        """Where clients' datagrams went so far, by name (see packets); empty: none came."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wiring:

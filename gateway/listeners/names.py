@@ -43,18 +43,21 @@ class NameLookups:
         elif self._door.gate.bars(client, name) is not None:
             # Not even asked for: the question itself would tell the name to the network.
             self._door.tally.drop(Drop.BLOCKED)
+            self._door.packets.blocked += 1
         elif name in self._asking or len(self._asking) < self._door.limits.association_pending:
             self._wait(name, then)
             if name not in self._asking:
                 self._ask(name)
         else:
-            self._door.tally.drop(Drop.PENDING_FULL)
+            self._drop(Drop.PENDING_FULL)
 
     def _wait(self, name: str, then: Then) -> None:
         if len(self._waiting) >= self._door.limits.association_pending:
             self._waiting.popleft()
-            self._door.tally.drop(Drop.PENDING_FULL)
+            self._door.packets.held -= 1
+            self._drop(Drop.PENDING_FULL)
         self._waiting.append((name, then))
+        self._door.packets.held += 1
 
     def _ask(self, name: str) -> None:
         asking = self._asking[name] = self._door.resolver.resolve(name)
@@ -76,6 +79,7 @@ class NameLookups:
             self._known.popitem(last=False)
         ready = [then for waits_for, then in self._waiting if waits_for == name]
         self._waiting = deque(each for each in self._waiting if each[0] != name)
+        self._door.packets.held -= len(ready)
         for then in ready:
             self._tell(then, addresses)
 
@@ -83,10 +87,16 @@ class NameLookups:
         if addresses:
             then(addresses)
         else:
-            self._door.tally.drop(Drop.UNRESOLVED)
+            self._drop(Drop.UNRESOLVED)
+
+    def _drop(self, reason: Drop) -> None:
+        self._door.tally.drop(reason)
+        self._door.packets.dropped += 1
 
     def close(self) -> None:
         """Ask no more; what waits is forgotten."""
+        self._door.packets.held -= len(self._waiting)
+        self._door.packets.dropped += len(self._waiting)
         self._waiting.clear()
         asking, self._asking = self._asking, {}
         for each in asking.values():

@@ -48,23 +48,28 @@ class Association(DatagramProtocol):
 
     def datagramReceived(self, datagram: bytes, addr: SocketAddress) -> None:
         """DatagramProtocol API."""
+        self._door.packets.into += 1
         host, port = addr
         if host != self._client_host or self._client_port not in (0, port):
-            self._door.tally.drop(Drop.FOREIGN)
+            self._drop(Drop.FOREIGN)
             return
         try:
             header = read_datagram(datagram)
         except WireError:
-            self._door.tally.drop(Drop.MALFORMED)
+            self._drop(Drop.MALFORMED)
             return
         if header.fragment:
-            self._door.tally.drop(Drop.FRAGMENT)
+            self._drop(Drop.FRAGMENT)
             return
         payload = datagram[header.length :]
         if isinstance(header.destination, Name):
             self._send_to_name(addr, header.destination, payload)
         else:
             self._sessions.send(addr, (header.destination,), payload)
+
+    def _drop(self, reason: Drop) -> None:
+        self._door.tally.drop(reason)
+        self._door.packets.dropped += 1
 
     def _send_to_name(self, addr: SocketAddress, name: Name, payload: bytes) -> None:
         def then(addresses: Addresses) -> None:

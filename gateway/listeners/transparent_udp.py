@@ -34,10 +34,13 @@ class TransparentUdp(Doorkeeper):
 
         Args:    verdict: of this datagram, by the policy in force; an older one's does not do.
         """
+        self._door.packets.into += 1
         if self._door.is_closing:
+            self._door.packets.blocked += 1
             self._door.not_carried(key, CarryError("router mode", "it is stopping"))
         elif verdict.epoch != self._door.gate.epoch_number:
             self._door.tally.drop(Drop.STALE_VERDICT)
+            self._door.packets.dropped += 1
         else:
             self._sessions.carry(key, payload, verdict)
 

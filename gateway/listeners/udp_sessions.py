@@ -49,6 +49,7 @@ class UdpSessions:
             session = self._session(client)
         except AddressError:
             self._door.tally.drop(Drop.UNROUTABLE)
+            self._door.packets.dropped += 1
             return
         session.send(destinations, payload, names)
         self._keep(client, session)

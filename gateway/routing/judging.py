@@ -45,6 +45,7 @@ class Judging:
         self._expiry = LoopingCall(self._expire)
         self._expiry.clock = reactor
         self._not_forgotten = 0
+        self._handed = 0
 
     def start(self, queue: int, epoch: int) -> None:
         """Open the queue; the rules that fill it must be there already.
@@ -112,6 +113,18 @@ class Judging:
         yield from ((f"replies: {name}", n) for name, n in self._replies.counters.items())
         yield "conntrack: not forgotten", self._not_forgotten
 
+    @property
+    def packets(self) -> Mapping[str, int]:
+        """Where the packets that were asked about went, and then those that Python carries."""
+        counts = dict(self._udp.packets)
+        if self._queue is not None and self._judge is not None:
+            counts["queue: packets: in"] = self._queue.counters["packets"]
+            held = self._judge.held + self._queue.in_hand
+            proxy = self._targets.proxy
+            answered = self._queue.answered.counts(handed=self._handed, held=held, proxy=proxy)
+            counts |= {f"queue: {name}": count for name, count in answered.items()}
+        return counts
+
     def begin(self) -> None:
         """Batch API: its decisions are written down together."""
         self._core.witness.begin_batch()
@@ -122,6 +135,7 @@ class Judging:
 
     def _carry(self, key: FlowKey, payload: bytes, verdict: Verdict) -> None:
         if self._core.witness.flush():
+            self._handed += 1
             self._udp.carry(key, payload, verdict)
 
     def _expire(self) -> None:

@@ -16,6 +16,8 @@ from gateway.core import Commit, Core
 from gateway.epochs import Change
 from gateway.errors import GatewayError, InputError
 from gateway.flow.epoch import Epoch
+from gateway.kernel import readback
+from gateway.kernel.drops import Drops
 from gateway.listeners.interfaces import Wiring
 from gateway.listeners.transparent_tcp import TransparentTcpListener
 from gateway.routing.judging import Judging
@@ -47,6 +49,7 @@ class RouterMode:
         self._tcp = TransparentTcpListener(wiring)
         self._judging = Judging(reactor, core, wiring, targets)
         self._calls = [LoopingCall(self._mend), LoopingCall(self._watch)]
+        self._drops = Drops(lambda: readback.drops(self._rules.router.name))
         self._trouble = ""
         self._turn = DeferredLock()
         """One thread at a time works on the kernel's rules."""
@@ -62,6 +65,7 @@ class RouterMode:
             port = self._tcp.listen().port
             self._rules.install(self._core.table.epoch, port)
             router = self._rules.router
+            self._drops.begin()
             self._judging.start(router.queues.first, router.epoch)
             self._workers.start()
         except GatewayError as error:
@@ -136,6 +140,18 @@ class RouterMode:
     def counters(self) -> Mapping[str, int]:
         """What was judged and carried so far, by name."""
         return {**self._judging.counters, **{f"tcp: {k}": v for k, v in self._tcp.counters.items()}}
+
+    @property
+    def packets(self) -> Mapping[str, int]:
+        """Where packets went so far, by name; it adds up (docs/evidence.md, Counts)."""
+        return {**self._judging.packets, **self._dropped()}
+
+    def _dropped(self) -> Mapping[str, int]:
+        try:
+            return {f"kernel: dropped in {one}": n for one, n in self._drops.look().items()}
+        except GatewayError as error:
+            _log.warn("what the kernel dropped is not known: {reason}", reason=str(error))
+            return {}
 
     @property
     def trouble(self) -> str:

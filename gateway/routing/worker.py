@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
+from gateway.canaries import Canaries
 from gateway.config import Config
 from gateway.core import Core, World
 from gateway.epochs import Change
@@ -50,8 +51,9 @@ class Worker:
         self._queue, self._epoch = queue, now.epoch
         self._outward = Outward(reactor, config, self.core)
         self._judging = Judging(reactor, self.core, self._outward.wiring, self._targets)
+        self._canaries = Canaries(reactor, self.core, config.canaries)
         self.core.on_adopted.append(self._judging.rejudge)
-        self.core.counting.append(lambda: self._judging.counters)
+        self.core.counting.append(lambda: {**self._judging.counters, **self._judging.packets})
         self._next: tuple[Config, Epoch] | None = None
 
     def start(self) -> None:
@@ -62,6 +64,7 @@ class Worker:
         self._judging.start(self._queue, self._epoch)
         self._outward.start()
         self.core.start()
+        self._canaries.start()
 
     async def prepare(self, order: Prepare) -> None:
         """Load an epoch, and let packets wait.
@@ -93,6 +96,7 @@ class Worker:
 
     def stop(self) -> Deferred[object]:
         """Close everything; fires when all is closed."""
+        self._canaries.stop()
         stopped: Deferred[Any] = self._judging.stop()
         stopped.addBoth(lambda _result: self._outward.stop())
         return stopped.addBoth(lambda _result: self.core.stop())

@@ -1,0 +1,192 @@
+"""Where canaries are judged.  Owns: a client side of its own: a flow table over the epoch in force,
+and a listener's session in front.  Knows: the flow table, UDP sessions.
+Never: a socket: what would be sent stays here, also if it should have been held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.logger import Logger
+
+from gateway.core import Core
+from gateway.errors import CarryError
+from gateway.flow.epoch import Epoch
+from gateway.flow.table import Flow, FlowLimits, FlowTable, Judged
+from gateway.listeners.door import Door
+from gateway.listeners.interfaces import Wiring
+from gateway.listeners.udp_session import UdpSession
+from gateway.model import Endpoint, FlowKey, Transport, Verdict
+
+_log = Logger(namespace="gateway.canaries")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is judged."""
+
+    key: FlowKey
+    payload: bytes | None
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What became of a canary."""
+
+    through: str
+    """What judged it: "session" as a listener's datagram, "table" as a flow."""
+    verdict: Verdict | None
+    carried: str | None
+    """How a session would have carried it; None: not at all."""
+    error: str | None = None
+
+
+class Bench:
+    """A client side of its own: a flow table over the epoch in force, and a session in front."""
+
+    def __init__(self, reactor: Any, core: Core) -> None:
+        self._core = core
+        self._silent = _Silent()
+        self._table = FlowTable(core.table.epoch, reactor.seconds, FlowLimits(), self._silent)
+        self._nowhere = _Nowhere()
+        gate = _Gate(self._table)
+        self._gate = gate
+        self._door = Door(
+            Wiring(reactor=reactor, gate=gate, routes=self._nowhere, resolver=_NoNames())
+        )
+        self._door.tally.where = "canaries"
+
+    def judge(self, asked: Asked) -> Seen:
+        """Judge one, and see what would be carried."""
+        if self._table.epoch is not self._core.table.epoch:
+            self._table.adopt(self._core.table.epoch)
+        is_datagram = asked.key.transport is Transport.UDP and asked.payload is not None
+        through = "session" if is_datagram else "table"
+        self._nowhere.carried = self._gate.verdict = None
+        try:
+            if is_datagram:
+                self._send(asked)
+            else:
+                self._gate.judge(asked.key, asked.payload, asked.names)
+        except Exception as error:  # whatever it is: a judge that fails is what canaries are for
+            _log.failure("judging a canary failed")
+            return Seen(through, None, None, type(error).__name__)
+        return Seen(through, self._gate.verdict, self._nowhere.carried)
+
+    def _send(self, asked: Asked) -> None:
+        session = UdpSession(self._door, asked.key.client, lambda _from, _payload: None)
+        try:
+            assert asked.payload is not None, "a datagram"
+            session.send([asked.key.destination], asked.payload, asked.names)
+        finally:
+            session.close()
+
+    def judge_anew(self, asked: Asked) -> Seen:
+        """Judge one of which nothing is remembered, nor will be."""
+        seen = self.judge(asked)
+        self._table.forget(asked.key)
+        return seen
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._door.close()
+
+
+class _Gate:
+    """The table, with its last verdict; what sessions forget stays remembered (Gate API)."""
+
+    def __init__(self, table: FlowTable) -> None:
+        self._table = table
+        self.verdict: Verdict | None = None
+        self.wants_more: Callable[[bytes], bool] = table.wants_more
+        self.bars = table.bars
+        self.not_carried = table.not_carried
+
+    @property
+    def epoch_number(self) -> int:
+        return self._table.epoch_number
+
+    def judge(self, key: FlowKey, payload: bytes | None, names: tuple[str, ...] = ()) -> Verdict:
+        self.verdict = self._table.judge(key, payload, names)
+        return self.verdict
+
+    def forget(self, key: FlowKey) -> None:
+        """A round's end is not the flow's."""
+
+
+class _Nowhere:
+    """Ways out that lead nowhere, and remember which was asked for (Routes, Reach, Carrier)."""
+
+    def __init__(self) -> None:
+        self.carried: str | None = None
+
+    @property
+    def reach(self) -> _Nowhere:
+        return self
+
+    def address(self, destination: Endpoint) -> Endpoint:
+        raise self._asked("allow")
+
+    def relay(self, target: str) -> Endpoint:
+        raise self._asked("reroute")
+
+    def carrier(self, target: str | None) -> _Nowhere:
+        self.carried = self.carried or "wrap"
+        return self
+
+    def open_udp(
+        self,
+        destination: Endpoint,
+        on_datagram: Callable[[bytes], None],
+        on_closed: Callable[[str], None],
+    ) -> _Hole:
+        return _Hole()
+
+    def stream_endpoint(self, destination: Endpoint) -> IStreamClientEndpoint:
+        raise self._asked("stream")
+
+    def _asked(self, way: str) -> CarryError:
+        self.carried = way
+        return CarryError(way, "a canary is sent nowhere")
+
+
+class _Hole:
+    """A tunnel's flow that takes everything (UdpFlow)."""
+
+    unsent = 0
+
+    def send(self, payload: bytes) -> bool:
+        return True
+
+    def close(self) -> None:
+        """UdpFlow API."""
+
+
+class _NoNames:
+    """Resolves nothing (Resolver)."""
+
+    def resolve(self, name: str) -> Deferred[tuple[bytes, ...]]:
+        return fail(CarryError("canary", "no name is resolved"))
+
+
+class _Silent:
+    """Is told nothing: canaries are no client's (Observer)."""
+
+    def decided(self, epoch: Epoch, judged: Judged, payload: bytes | None) -> bool:
+        return True
+
+    def ended(self, flow: Flow) -> None:
+        """Observer API."""
+
+    def refused(self, key: FlowKey, reason: str) -> None:
+        """Observer API."""
+
+    def not_carried(self, key: FlowKey, verdict: Verdict, reason: str) -> None:
+        """Observer API."""
+
+    def barred(self, client: Endpoint, name: str, verdict: Verdict) -> None:
+        """Observer API."""

@@ -1,0 +1,197 @@
+"""gateway.canaries: flows that must be held are judged again and again, and one that is not is an
+alarm."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway import config
+from gateway.canaries import BLOCKED, FAILED, HELD, SHADOW, THROUGH, Canaries
+from gateway.core import Core
+from gateway.errors import InputError
+from gateway.flow.epoch import Epoch
+from tests.support.bundled import world
+from tests.support.epochs import NOISE, PING, FakeObserver
+
+GATEWAY = """\
+policy: policy.yaml
+listeners: [{kind: socks5, address: "127.0.0.1:0"}]
+canaries: {every_s: 60%s}
+geo:
+  overrides:
+  - {network: 192.0.2.0/24, location: US, registration: US, operator: US, reason: a test}
+  - {network: 198.51.100.0/24, location: CN, registration: CN, operator: CN, reason: a test}
+"""
+POLICY = """\
+policy: promise
+jurisdictions: {china: {location: [CN], registration: [CN], operator: [CN]}}
+rules:
+- {id: never, when: {to: china}, action: block}
+- {id: plain, when: {plaintext: any, to: {not: china}}, action: {wrap: nearest}}
+- {id: rest, when: {to: {not: china}}, action: allow}
+"""
+TO_CHINA = "udp 10.1.0.2:5000 > 198.51.100.1:4001"
+TO_AMERICA = "udp 10.1.0.2:5000 > 192.0.2.1:4001"
+CASES = f"""\
+cases:
+- {{note: a ping to China, flow: "{TO_CHINA}", payload: {{hex: "{PING.hex()}"}}, expect: {{action: block}}}}
+- {{note: a ping that names somebody, flow: "{TO_AMERICA}", payload: {{hex: "{PING.hex()}"}}, expect: {{action: wrap}}}}
+- {{note: the same flow, flow: "{TO_AMERICA}", payload: {{hex: "{NOISE.hex()}"}}, to: {{location: [CN]}}, expect: {{action: block}}}}
+- {{note: no canary, flow: "{TO_AMERICA}", payload: {{hex: "000100002112a442000102030405060708090a0b"}}, expect: {{action: allow}}}}
+- {{note: a stream, flow: "tcp 10.1.0.2:5000 > 198.51.100.1:443", expect: {{action: block}}}}
+"""  # noqa: E501  # a case a line
+
+
+class CanariesTests(SynchronousTestCase):
+    """Canaries of a core."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        self.clock = Clock()
+        self.observer = FakeObserver()
+
+    def begin(self, policy: str = POLICY + CASES, flows: str = "") -> Canaries:
+        """Start a core and its canaries."""
+        (self.folder / "policy.yaml").write_text(policy)
+        (self.folder / "gateway.yaml").write_text(GATEWAY % flows)
+        loaded = config.load(self.folder / "gateway.yaml")
+        self.core = Core(self.clock, loaded, world(), [self.observer])
+        self.addCleanup(self.core.stop)
+        canaries = Canaries(self.clock, self.core, loaded.canaries)
+        canaries.start()
+        self.addCleanup(canaries.stop)
+        return canaries
+
+    def told(self) -> list[dict[str, Any]]:
+        """Give the records of canaries."""
+        lines = (self.folder / "evidence" / "decisions.jsonl").read_text().splitlines()
+        records = [json.loads(line) for line in lines]
+        return [record["canary"] for record in records if "canary" in record]
+
+    def flow(self, flow: str, action: str) -> str:
+        """Spell a canary of the configuration."""
+        payload = f'{{hex: "{PING.hex()}"}}'
+        return f', flows: [{{flow: "{flow}", payload: {payload}, expect: {{action: {action}}}}}]'
+
+    def test_cases(self) -> None:
+        """Without flows of their own they are the policy's cases that expect block or wrap, but for
+        those that say instead of the data where a destination is."""
+        canaries = self.begin()
+        self.clock.advance(5)
+        notes = [one.note for one, outcome in canaries.last]
+        self.assertEqual(notes, ["a ping to China", "a ping that names somebody", "a stream"])
+        self.assertEqual([outcome for _, outcome in canaries.last], [HELD] * 3)
+
+    def test_again(self) -> None:
+        """They are judged soon after the start, every so many seconds, and with each policy."""
+        canaries = self.begin()
+        self.clock.advance(4.9)
+        self.assertEqual(canaries.outcomes[HELD], 0)
+        self.clock.advance(0.1)
+        self.assertEqual(canaries.outcomes[HELD], 3)
+        self.clock.advance(60)
+        self.assertEqual(canaries.outcomes[HELD], 6)
+        self.successResultOf(self.core.reload())
+        self.assertEqual(canaries.outcomes[HELD], 9)
+        canaries.stop()
+        self.clock.advance(600)
+        self.assertEqual(canaries.outcomes[HELD], 9)
+
+    def test_written(self) -> None:
+        """Each outcome is a record, with what judged it and what would have been carried."""
+        self.begin()
+        self.clock.advance(5)
+        block, wrap, stream = self.told()
+        self.assertEqual(
+            block,
+            {
+                "flow": TO_CHINA,
+                "note": "a ping to China",
+                "through": "session",
+                "expected": "block",
+                "action": "block",
+                "rule": "never",
+                "carried": None,
+                "outcome": "held",
+            },
+        )
+        self.assertEqual((wrap["carried"], wrap["action"]), ("wrap", "wrap"))
+        self.assertEqual(stream["through"], "table")
+
+    def test_nobody_s(self) -> None:
+        """They are no client's: no observer, no flow and no count of decisions knows of them."""
+        self.begin()
+        self.clock.advance(600)
+        self.assertEqual(len(self.core.table), 0)
+        self.assertEqual(self.observer.judged, [])
+        log = self.core.witness.log
+        assert log is not None
+        decided = {name for name in log._counted() if name.startswith("decided")}
+        self.assertEqual(decided, {"decided: canary"})
+
+    def test_through(self) -> None:
+        """One that gets through is an alarm, and nothing of it leaves: there is no socket."""
+        policy = POLICY.replace("when: {to: china}, action: block", "when: {}, action: allow")
+        canaries = self.begin(policy, self.flow(TO_CHINA, "block"))
+        with capturedLogs() as logged:
+            self.clock.advance(5)
+        self.assertEqual([outcome for _, outcome in canaries.last], [THROUGH])
+        (record,) = self.told()
+        self.assertEqual((record["action"], record["carried"]), ("allow", "allow"))
+        (alarm,) = [one for one in logged if one.get("outcome") == THROUGH]
+        self.assertEqual((alarm["log_level"], alarm["flow"]), (LogLevel.error, TO_CHINA))
+
+    def test_wrapped_instead(self) -> None:
+        """What was to be blocked and is wrapped got through: a wrapped ping is a ping."""
+        canaries = self.begin(flows=self.flow(TO_AMERICA, "block"))
+        self.clock.advance(5)
+        self.assertEqual([outcome for _, outcome in canaries.last], [THROUGH])
+
+    def test_blocked_instead(self) -> None:
+        """What was to be wrapped and is blocked leaked nothing."""
+        canaries = self.begin(flows=self.flow(TO_CHINA, "wrap"))
+        self.clock.advance(5)
+        self.assertEqual([outcome for _, outcome in canaries.last], [BLOCKED])
+
+    def test_shadow(self) -> None:
+        """Under a policy that only watches, they pass, and it is said why."""
+        canaries = self.begin("mode: shadow\n" + POLICY, self.flow(TO_CHINA, "block"))
+        self.clock.advance(5)
+        self.assertEqual([outcome for _, outcome in canaries.last], [SHADOW])
+
+    def test_failed(self) -> None:
+        """A judge that raises is an alarm, and no flow can be judged then."""
+        canaries = self.begin()
+        self.assertTrue(canaries.is_judging())
+
+        def broken(*_arguments: object) -> None:
+            raise ValueError("broken")
+
+        self.patch(Epoch, "judge", broken)
+        self.clock.advance(5)
+        self.assertEqual({outcome for _, outcome in canaries.last}, {FAILED})
+        self.assertFalse(canaries.is_judging())
+        self.assertTrue(self.flushLoggedErrors(ValueError))
+
+    def test_none(self) -> None:
+        """`flows: []`: none are judged."""
+        canaries = self.begin(flows=", flows: []")
+        self.clock.advance(600)
+        self.assertFalse(canaries.outcomes)
+
+    def test_refused(self) -> None:
+        """What is no flow, no payload, or expects to be let pass, is a fault of the file."""
+        for flows in (
+            self.flow("udp nonsense", "block"),
+            self.flow(TO_CHINA, "allow"),
+            self.flow(TO_CHINA, "block").replace("3800", "38xx"),
+        ):
+            with self.assertRaises(InputError):
+                self.begin(flows=flows)
