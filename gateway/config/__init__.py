@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import PrivateAttr
 
+from gateway.config.identifiers import Identifiers, load_values
 from gateway.config.sections import (
     Console,
     DoorListener,
@@ -19,7 +20,6 @@ from gateway.config.sections import (
     ForwardListener,
     Geo,
     HttpConnectListener,
-    Identifiers,
     InterfaceExit,
     Limits,
     Listener,
@@ -33,6 +33,7 @@ from gateway.config.sections import (
 )
 from gateway.document import Document, Section, parse, read, validate
 from gateway.errors import InputError, Problem
+from gateway.leaks import Values
 from gateway.model import Endpoint
 
 __all__ = [
@@ -102,6 +103,18 @@ class Config(Section):
         """Give a path of the file as a path of this process."""
         return Path(self._document.file).parent / text
 
+    @property
+    def learns(self) -> bool:
+        """Whether identifiers that nobody named are looked for in accepted flows."""
+        return "identifiers" in self.model_fields_set and self.identifiers.learn
+
+    def values(self) -> Values | None:
+        """Make the search for the identifiers that are named; None: none is.  Takes long for many.
+
+        Raises:  InputError: with every value, pattern and file that cannot be used.
+        """
+        return load_values(self.identifiers, self._document, ("identifiers",))
+
     def again(self) -> Config:
         """Read the file again; what was built in stays as it is.
 
@@ -111,8 +124,10 @@ class Config(Section):
         return load(path) if path.exists() else self
 
     def fixed_part(self) -> Config:
-        """Give what a running process does not load again: all but policy and geo."""
-        return self.model_copy(update={"policy": "", "geo": Geo()})
+        """Give what a running process does not load again: all but policy, geo and
+        identifiers."""
+        unfixed = {"policy": "", "geo": Geo(), "identifiers": Identifiers()}
+        return self.model_copy(update=unfixed)
 
     def problem(self, *steps: str | int, says: str) -> Problem:
         """Say that something is wrong at a place of the file."""

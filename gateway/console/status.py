@@ -11,11 +11,15 @@ from importlib.metadata import version
 from typing import Any, Protocol
 
 from gateway.core import Core
+from gateway.flow.guard import Found
 from gateway.routing.mode import RouterMode
+
+_ALARM = datetime.timedelta(hours=1)
+"""So long an identifier in plaintext is a trouble."""
 
 Status = dict[str, Any]
 """JSON: health ("ok" or "trouble"), troubles (a sentence each), version, pid, started, policy,
-last_load, data, listeners, exits, flows, refusals, log, router; times are ISO 8601, UTC."""
+last_load, data, listeners, exits, flows, refusals, leaks, log, router; times are ISO 8601, UTC."""
 
 
 class Exit(Protocol):
@@ -73,6 +77,7 @@ def status(process: Process, started: datetime.datetime) -> Status:
         "exits": [_exit(name, one) for name, one in process.exits.items()],
         "flows": len(core.table),
         "refusals": dict(core.witness.refusals),
+        "leaks": _leaks(core),
         "log": _log(core),
         "router": None if process.router is None else _router(process.router),
     }
@@ -139,6 +144,14 @@ def _log(core: Core) -> Status:
     }
 
 
+def _leaks(core: Core) -> Status:
+    """Count alarms since the start: flows that showed an identifier by value, and sweeps."""
+    last = core.witness.last_leak
+    counts = {str(found): core.witness.leaks[found] for found in Found}
+    is_fresh = last is not None and core.world.now() - last < _ALARM
+    return {**counts, "last": last and _time(last), "is_fresh": is_fresh}
+
+
 def _router(router: RouterMode) -> Status:
     return {"trouble": router.trouble, "counters": dict(router.counters)}
 
@@ -150,6 +163,9 @@ def _troubles(said: Status) -> Iterator[str]:
     elif not said["last_load"]["accepted"]:
         yield f"the last load was refused, epoch {said['policy']['epoch']} stays"
     yield from said["data"]["warnings"]
+    if said["leaks"]["is_fresh"]:
+        flows = said["leaks"]["given"] + said["leaks"]["learned"]
+        yield f"identifiers in plaintext in {flows} flows, the last at {said['leaks']['last']}"
     for one in said["exits"]:
         if not one["up"]:
             yield f'exit "{one["name"]}" is down: {one["says"]}'
