@@ -15,7 +15,7 @@ from jinja2 import Environment, StrictUndefined
 
 from gateway.audit.account import time_text
 from gateway.audit.specimens import Specimen
-from gateway.audit.text import UNREAD, counts
+from gateway.audit.text import UNREAD, counts, sentence
 from gateway.audit.timeline import Timeline
 from gateway.flow.account import Account
 
@@ -78,7 +78,12 @@ def render(report: Report) -> str:
     """Make the page; everything that came from a capture is escaped."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.lstrip_blocks = True
-    environment.filters |= {"counts": counts, "number": "{:,}".format, "time": time_text}
+    environment.filters |= {
+        "sentence": sentence,
+        "counts": counts,
+        "number": "{:,}".format,
+        "time": time_text,
+    }
     template = environment.from_string(
         files("gateway.audit").joinpath("page.html").read_text("utf-8")
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import PrivateAttr
 
 from gateway.config.identifiers import Identifiers, load_values
+from gateway.config.identifiers import load_file as load_identifiers
 from gateway.config.sections import (
     Console,
     DoorListener,
@@ -51,6 +52,7 @@ __all__ = [
     "built_in",
     "from_document",
     "load",
+    "load_identifiers",
 ]
 
 
