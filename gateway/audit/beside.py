@@ -106,19 +106,19 @@ def _read(
 def _carries(
     clients: Traces, between: Traces, by_client: Traces
 ) -> tuple[Traces, dict[bytes, Hashable], str]:
-    """Join users with what carries them: their own address if it is seen behind the gateway too,
-    else the tunnel that carried most."""
+    """Join users with what carries them: the trace that carried most, if it is the gateway's own;
+    else each by its address, if it is seen behind the gateway too."""
     front = [label for label in clients.traces() if isinstance(label, bytes)]
-    behind = by_client.traces()
-    same = {one: one for one in front if one in behind}
-    if same:
-        return by_client, dict(same), f"{len(same)} users have the same address on both sides"
     tunnels = between.traces()
     if not tunnels:
         return between, {}, "nothing was seen behind the gateway"
     largest = max(tunnels, key=lambda label: sum(tunnels[label].sizes.values()))
-    carriage = f"{len(front)} users are taken to share the largest of {len(tunnels)} tunnels"
-    return between, dict.fromkeys(front, largest), carriage
+    if not (isinstance(largest, tuple) and largest[0] in front):
+        carriage = f"{len(front)} users are taken to share the largest of {len(tunnels)} traces"
+        return between, dict.fromkeys(front, largest), carriage
+    behind = by_client.traces()
+    same: dict[bytes, Hashable] = {one: one for one in front if one in behind}
+    return by_client, same, f"{len(same)} users have the same address on both sides"
 
 
 def account(one: Beside) -> Account:

@@ -100,10 +100,14 @@ class Epoch:
 
     def content(self, key: FlowKey, payload: bytes) -> Content:
         """Recognise a datagram, or a stream's first octets, and find given values in them."""
-        content = recognise(key.transport, payload, key.destination.port)
+        content = self.recognised(key, payload)
         if self.values is None:
             return content
         return showing(content, given_in(self.values, payload, PERHAPS))
+
+    def recognised(self, key: FlowKey, payload: bytes) -> Content:
+        """As `content`, without given values."""
+        return recognise(key.transport, payload, key.destination.port)
 
     def facts(self, key: FlowKey, content: Content | None, names: tuple[str, ...] = ()) -> Facts:
         """Gather what can be known of a flow.

@@ -111,8 +111,10 @@ class FlowTable:
             which = signature(payload)
             if which is not None:
                 judged = self._look(flow, which, payload, names)
+            elif self._is_guarded:
+                judged = self._spotted(flow, payload)
             if self._is_guarded:
-                judged = self._guarded(flow, judged, payload)
+                self._sample(flow, judged, payload)
             judged.packets += 1
             judged.octets += len(payload)
         return judged.verdict
@@ -231,9 +233,11 @@ class FlowTable:
         What only looks like a message without identifiers, and is none, stays with the flow: its
         first datagram was judged, and encrypted datagrams resemble anything now and then.
         """
-        content = showing(self._epoch.content(flow.key, payload), flow.shown)
+        content = self._epoch.recognised(flow.key, payload)
+        first = self._spotted(flow, payload) if self._is_guarded else flow.first
         if content.protocol is Spoken.UNKNOWN and not SIGNATURES[which].carries_identifiers:
-            return flow.first
+            return first
+        content = showing(content, flow.shown)
         likeness = _likeness(content)
         judged = flow.by_content.get(likeness)
         if judged is None:
@@ -278,17 +282,12 @@ class FlowTable:
                 content = replace(content, traffic=Traffic.PING)
         return guard.of_client(content, key, payload)
 
-    def _guarded(self, flow: Flow, judged: Judged, payload: bytes) -> Judged:
-        """Look at a datagram that would go by its flow's verdict, or that was judged by itself."""
+    def _spotted(self, flow: Flow, payload: bytes) -> Judged:
+        """Look for values in a datagram of a flow that was judged; give the flow's decision, which
+        is another if there is one."""
         assert self._guard is not None
-        if judged is flow.first:
-            found = self._guard.spot(self._epoch.values, flow.key, payload)
-            if found and self._show(flow, found):
-                judged = self._turn(flow)
-        elif found := by_value(judged.facts.content):
-            self._show(flow, found)
-        self._sample(flow, judged, payload)
-        return judged
+        found = self._guard.spot(self._epoch.values, flow.key, payload)
+        return self._turn(flow) if found and self._show(flow, found) else flow.first
 
     def _show(self, flow: Flow, found: tuple[Identifier, ...]) -> bool:
         """Remember what a flow showed; False: nothing of a new kind."""
