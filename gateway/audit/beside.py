@@ -1,4 +1,4 @@
-"""The observer's test on captures.  Owns: captures taken behind a gateway, and in front of it → what
+"""The observer's test on captures.  Owns: captures behind a gateway, and in front of it → what
 someone on the wire can tell; who is carried by which trace.
 Knows: the leak finders' test.  Never: what the numbers mean; chance is handed in."""
 
