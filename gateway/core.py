@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +25,11 @@ from gateway.evidence.journal import Proving
 from gateway.evidence.keys import load_key, load_signer
 from gateway.evidence.pseudonyms import Pseudonyms
 from gateway.flow.epoch import Epoch
-from gateway.flow.table import Flow, FlowLimits, FlowTable, Judged, Observer
-from gateway.model import Endpoint, FlowKey, Verdict
+from gateway.flow.guard import LeakGuard
+from gateway.flow.table import FlowLimits, FlowTable, Observer
+from gateway.learning import Learning
+from gateway.model import Endpoint
+from gateway.witness import Witness
 
 _log = Logger(namespace="gateway.core")
 
@@ -113,9 +115,12 @@ class Core:
         """When the epoch came into force."""
         self.counting: list[Callable[[], Mapping[str, int]]] = []
         """Give what was counted since the start, by name: it is signed with the decision log."""
-        self.witness = Witness(self._open_log(log_name), config.evidence.required, tuple(observers))
+        log = self._open_log(log_name)
+        self.witness = Witness(log, config.evidence.required, tuple(observers), world.now)
         self.counting.append(self.witness.counts)
         limits = config.limits
+        self._guard = LeakGuard()
+        self._guard.learns = config.learns
         self.table = FlowTable(
             epoch,
             clock.seconds,
@@ -126,7 +131,9 @@ class Core:
                 evicts=bool(config.transparent),
             ),
             self.witness,
+            self._guard,
         )
+        self._learning = Learning(self._guard, self.table, world.in_thread)
         self.preparing: list[Prepare] = []
         """Who must be ready for an epoch, and go over to it, before anything is judged by it."""
         self.on_adopted: list[Callable[[], None]] = []
@@ -190,6 +197,7 @@ class Core:
             self.epochs.refused(error, before.number)
             return False
         await self.epochs.adopted(sources, epoch, change.today)
+        self._heed(sources)
         return True
 
     async def _go_over(self, epoch: Epoch, change: Change) -> None:
@@ -204,17 +212,25 @@ class Core:
 
     def adopt(self, epoch: Epoch) -> None:
         """Judge everything by an epoch from here on."""
+        self._heed(self.epochs.sources)
         self.table.adopt(epoch)
         self.since = self.world.now()
         self._announce(epoch)
         for adopted in self.on_adopted:
             adopted()
 
+    def _heed(self, sources: Config) -> None:
+        """Learn what leaks, or no longer, as the configuration in force says."""
+        if self._guard.learns != sources.learns:
+            self._guard.learns = sources.learns
+            self.table.adopt(self.table.epoch)
+
     def _tick(self) -> None:
         try:
             self._expire()
             self.witness.report()
             self.witness.tick()
+            self._learning.tick()
             today = self.world.now().date()
             if self._leads and today != self._today and not self.is_changing:
                 self._turn.run(lambda: Deferred.fromCoroutine(self._turn_to(today)))
@@ -274,96 +290,3 @@ class Core:
 
     def _counted(self) -> Mapping[str, int]:
         return {name: count for counts in self.counting for name, count in counts().items()}
-
-
-class Witness:
-    """Tells of decisions: to the decision log, and to whoever else observes."""
-
-    def __init__(
-        self, decisions: DecisionLog | None, required: bool, observers: tuple[Observer, ...]
-    ) -> None:
-        self.log = decisions
-        """None: no decision is written down."""
-        self._required = required
-        self._observers = observers
-        self.refusals: Counter[str] = Counter()
-        self._reported: Counter[str] = Counter()
-        self._batch: list[FlowKey] | None = None
-
-    def begin_batch(self) -> None:
-        """Gather decisions from now on, to write them together."""
-        if self.log is not None:
-            self.log.begin_batch()
-            self._batch = []
-
-    def flush(self) -> bool:
-        """Write what was gathered, before one of its verdicts is carried out; False: it may not be,
-        since evidence is required and a decision of this batch could not be written."""
-        return self.log is None or self.log.flush() or not self._required
-
-    def end_batch(self) -> list[FlowKey]:
-        """Write what was gathered, and from now on each decision by itself.
-
-        Returns: the flows that were decided in this batch, if `flush` would say False; else none.
-        """
-        batch, self._batch = self._batch, None
-        if self.log is None or self.log.end_batch() or not self._required:
-            return []
-        return batch or []
-
-    def decided(self, epoch: Epoch, judged: Judged, payload: bytes | None) -> bool:
-        """Observer API."""
-        for observer in self._observers:
-            observer.decided(epoch, judged, payload)
-        if self.log is None:
-            return not self._required
-        if self._batch is not None:
-            self._batch.append(judged.facts.key)
-        return self.log.write(epoch, judged, payload) or not self._required
-
-    def ended(self, flow: Flow) -> None:
-        """Observer API."""
-        for observer in self._observers:
-            observer.ended(flow)
-
-    def refused(self, key: FlowKey, reason: str) -> None:
-        """Observer API."""
-        if not self.refusals[reason]:
-            _log.warn("new flows are blocked: {reason}", reason=reason)
-        self.refusals[reason] += 1
-        for observer in self._observers:
-            observer.refused(key, reason)
-
-    def not_carried(self, key: FlowKey, verdict: Verdict, reason: str) -> None:
-        """Observer API."""
-        if self.log is not None:
-            self.log.write_not_carried(key, verdict, reason)
-        for observer in self._observers:
-            observer.not_carried(key, verdict, reason)
-
-    def barred(self, client: Endpoint, name: str, verdict: Verdict) -> None:
-        """Observer API."""
-        if self.log is not None:
-            self.log.write_barred(client, name, verdict)
-        for observer in self._observers:
-            observer.barred(client, name, verdict)
-
-    def report(self) -> None:
-        """Say how many flows met a bound since the last report."""
-        for reason, count in (self.refusals - self._reported).items():
-            _log.warn("{count} new flows blocked: {reason}", count=count, reason=reason)
-        self._reported = self.refusals.copy()
-
-    def counts(self) -> Mapping[str, int]:
-        """Count the flows that were blocked unjudged: no record tells of each."""
-        return {f"refused: {reason}": count for reason, count in self.refusals.items()}
-
-    def tick(self) -> None:
-        """Have the decision log signed, if it is time."""
-        if self.log is not None:
-            self.log.tick()
-
-    def close(self) -> None:
-        """Close the decision log."""
-        if self.log is not None:
-            self.log.close()

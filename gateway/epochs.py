@@ -113,13 +113,14 @@ class Epochs:
             _log.error("data cannot be loaded again: {reason}", reason=str(error))
             atlas = before.atlas
         policy = before.policy.on(change.today)
-        return self.sources, Epoch.of(change.number, policy, atlas)
+        return self.sources, Epoch.of(change.number, policy, atlas, before.values)
 
     async def adopted(self, sources: Config, epoch: Epoch, today: datetime.date) -> None:
         """Take note that an epoch that was read is in force."""
         if sources.fixed_part() != self.sources.fixed_part():
             _log.warn(
-                "of the configuration, only policy and geo are loaded again: restart for more"
+                "of the configuration, only policy, geo and identifiers are loaded again: "
+                "restart for more"
             )
         self.sources = sources
         self.last = Attempt(self._now(), ())

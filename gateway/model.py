@@ -254,6 +254,9 @@ class Content:
     addresses: tuple[bytes, ...] = ()
     """Addresses that the payload asks its destination to reach (a TURN peer, the target of an HTTP
     CONNECT), canonical: they are judged with the destination."""
+    may_show_more: bool = False
+    """Whether identifiers that `plaintext` does not list cannot be told: those that it lists were
+    found by value, in what no recogniser can read."""
 
 
 UNKNOWN = Content(Protocol.UNKNOWN)

@@ -184,7 +184,7 @@ class ExitServer:
 
     def _process(self) -> Process:
         door = Door("exit", str(self.bound), self.counters)
-        return Process(self.core, (door,), {}, None, self.canaries)
+        return Process(self.core, (door,), {}, None, canaries=self.canaries)
 
     @property
     def counters(self) -> Mapping[str, int]:

@@ -39,8 +39,13 @@ def load_epoch(
         atlas = load_atlas(config, today)
     except DataError as error:
         problems.append(config.problem("geo", says=str(error)))
+    try:
+        values = config.values()
+    except InputError as error:
+        values = None
+        problems += error.problems
     if loaded is not None and atlas is not None:
-        epoch = Epoch.of(number, loaded, atlas)
+        epoch = Epoch.of(number, loaded, atlas, values)
         problems += _barred_ways(config, epoch)
         if kept is None:
             problems += _failing_cases(epoch)

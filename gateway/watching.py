@@ -77,6 +77,7 @@ class Watch:
         beside = named.parent / f"{named.stem}.cases.yaml"
         files = {config.file, str(named), str(beside)}
         files |= {str(file) for file in self._core.table.epoch.policy.files}
+        files |= {str(file) for file in config.identifiers.files(config.path("."))}
         if epochs.last.faults:
             files |= {str(Path(file).parent) for file in files}
         return files

@@ -168,10 +168,10 @@ def one(key: str, entry: str) -> str:
             2,
             "no ISO 3166-1",
         ),
-        "identifiers by value": (
-            "policy: p\nidentifiers: {user-id: {values_file: ids.txt}}",
+        "an unknown kind of identifier": (
+            "policy: p\nidentifiers: {user: {values: [x]}}",
             2,
-            "not in this version",
+            "user",
         ),
         "a console for strangers": (
             'policy: p\nconsole: {address: "192.0.2.1:8470"}',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,9 +13,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from gateway import config
 from gateway.core import Core
 from gateway.errors import DataError, InputError
-from gateway.model import Action, FlowKey
+from gateway.flow.guard import Found
+from gateway.model import Action, Endpoint, FlowKey, Transport
+from tests.leaks.clients import ALICE, BOB, another, datagrams
 from tests.support.bundled import world
 from tests.support.epochs import PING, FakeObserver
+from tests.wire import captures
 
 GATEWAY = """\
 policy: policy.yaml
@@ -30,6 +34,11 @@ jurisdictions: {china: {location: [CN], registration: [CN], operator: [CN]}}
 rules:
 - {id: plain, when: {plaintext: any, to: {not: china}}, action: {wrap: us-east}}
 - {id: rest, when: {to: {not: china}}, action: allow, expires: 2026-11-23}
+"""
+LEARNED = """
+rules:
+- {id: learned, when: {plaintext: learned}, action: block}
+- {id: rest, when: {}, action: allow}
 """
 AMERICAN = FlowKey.parse("udp 10.1.0.2:5000 > 192.0.2.1:4001")
 NOISE = b"\x7f\x02\x03\x04"
@@ -224,3 +233,41 @@ class CoreTests(SynchronousTestCase):
         self.clock.pump([5.0] * 61)
         self.assertEqual(len(core.table), 0)
         self.assertEqual([flow.key for flow in self.observer.gone], [AMERICAN])
+
+    def test_leak(self) -> None:
+        """A given value turns its flow, is written down without the value, and is a trouble."""
+        core = self.core(GATEWAY + "identifiers: {user-id: {values: [canary-4711]}}\n")
+        self.assertEqual(core.table.judge(AMERICAN, NOISE).action, Action.ALLOW)
+        self.assertEqual(core.table.judge(AMERICAN, b"canary-4711").target, "us-east")
+        self.assertEqual(core.witness.leaks[Found.GIVEN], 1)
+        self.assertEqual(core.witness.last_leak, self.now)
+        log = (self.folder / "evidence" / "decisions.jsonl").read_text()
+        (record,) = [json.loads(line) for line in log.splitlines() if '"leak"' in line]
+        place = {"offset": 0, "length": 11}
+        self.assertEqual(
+            record["leak"],
+            {
+                "found": "given",
+                "plaintext": [{"kind": "user-id", **place}, {"kind": "given", **place}],
+            },
+        )
+        self.assertNotIn("4711", log)
+
+    def test_learned(self) -> None:
+        """Ids that nobody named are learned from what leaves in plaintext, and turn the flows."""
+        core = self.core(
+            GATEWAY + "identifiers: {given: {values: [canary-4711]}}\n", "policy: open\n" + LEARNED
+        )
+        sent = [one for one in datagrams(captures.live(captures.SPEAKER)) if one[3]]
+        verdicts = []
+        for start_s in (0, 60):
+            for time_s, to, payload, _ in sent:
+                while self.clock.seconds() < start_s + time_s:
+                    self.clock.advance(0.25)
+                for client, rewrite in ((ALICE, bytes), (BOB, another(b"\x9a\x7b\x5c\x3d"))):
+                    key = FlowKey(Transport.UDP, Endpoint(client, 5000), to)
+                    verdicts.append(core.table.judge(key, rewrite(payload)).rule)
+            self.clock.advance(40)
+        self.assertEqual(set(verdicts[:100]), {"rest"})
+        self.assertIn("learned", verdicts[len(verdicts) // 2 :])
+        self.assertGreater(core.witness.leaks[Found.LEARNED], 0)

@@ -110,3 +110,22 @@ class WatchTests(SynchronousTestCase):
         self.assertTrue(self.core.epochs.last.faults)
         self.write("policy.yaml", "policy: back\n")
         self.assertEqual(self.look(3), 2)
+
+    def test_values(self) -> None:
+        """A file of identifiers is followed as well: what it names counts, and a bad one is
+        refused."""
+        self.write("ids.txt", "canary-4711\n")
+        identifiers = "identifiers: {user-id: {values_file: ids.txt}}\n"
+        self.write("gateway.yaml", GATEWAY + identifiers)
+        self.assertEqual(self.look(2), 2)
+        values = self.core.table.epoch.values
+        assert values is not None
+        self.assertTrue(values.find(b"canary-4711"))
+        self.write("ids.txt", "canary-4711\ncanary-4712\n")
+        self.assertEqual(self.look(2), 3)
+        values = self.core.table.epoch.values
+        assert values is not None
+        self.assertTrue(values.find(b"canary-4712"))
+        self.write("ids.txt", "a\n")
+        self.assertEqual(self.look(2), 3)
+        self.assertIn("ids.txt:1", str(self.core.epochs.last.faults))

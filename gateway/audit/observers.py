@@ -1,23 +1,127 @@
-"""Who else looks at the packets of an audit.  Owns: that interface (a seam for finders of patterns
-over several packets, such as ping sweeps).  Never: an observer."""
+"""Who else looks at the packets of an audit.  Owns: that interface, and the finders of leaks behind
+it.  Knows: the leak finders.  Never: what a finder looks for; files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from gateway.model import FlowKey
+from gateway.audit.account import time_text
+from gateway.leaks import Finder, Finding, Scope, Span, Traces
+from gateway.model import FlowKey, Transport, unpack
+from gateway.model import Protocol as Spoken
+
+TELLING = frozenset((Scope.USER, Scope.ROOM, Scope.SESSION, Scope.GIVEN))
+"""What tells of a person: the other findings are notes."""
 
 
 class Observer(Protocol):
-    """Sees every packet with payload, in the captures' order, and tells what it found at the end.
+    """Sees packets with payload, in the captures' order, and tells what it found at the end.
 
     Its memory and its time for a packet are bounded.
     """
 
-    def seen(self, flow: FlowKey, is_from_client: bool, time_s: float, payload: bytes) -> None:
-        """Look at a datagram, or a segment as it was captured."""
+    def seen(
+        self,
+        flow: FlowKey,
+        is_from_client: bool,
+        time_s: float,
+        payload: bytes,
+        protocol: Spoken | None,
+    ) -> None:
+        """Look at a datagram, or a segment as it was captured.
+
+        Args:    protocol: None: no recogniser knows, or was asked.
+        """
 
     def findings(self) -> Iterable[Mapping[str, object]]:
-        """Give what was found, as JSON objects: `kind` (one word), `sentence` (for a person), and
-        facts."""
+        """Give what was found, as JSON objects: `kind` (one word), `sentence` (for a person),
+        `is_telling` (whether it tells of a person), and facts."""
+
+
+class FinderObserver:
+    """Shows packets to a finder of leaks."""
+
+    def __init__(self, finder: Finder, *, reads_streams: bool) -> None:
+        """Begin.
+
+        Args:    reads_streams: show it TCP segments too: where they begin means nothing.
+        """
+        self._finder, self._reads_streams = finder, reads_streams
+
+    def seen(
+        self,
+        flow: FlowKey,
+        is_from_client: bool,
+        time_s: float,
+        payload: bytes,
+        protocol: Spoken | None,
+    ) -> None:
+        """Observer API."""
+        if self._reads_streams or flow.transport is Transport.UDP:
+            self._finder.seen(
+                flow.client.address, flow.destination, time_s, payload, is_from_client, protocol
+            )
+
+    def found(self) -> list[Finding]:
+        """Give what was found, as the finder says it."""
+        return self._finder.findings()
+
+    def findings(self) -> Iterable[Mapping[str, object]]:
+        """Observer API."""
+        return map(finding_account, self._finder.findings())
+
+
+class TraceObserver:
+    """Keeps traces of when how much went."""
+
+    def __init__(self, traces: Traces) -> None:
+        self.traces = traces
+
+    def seen(
+        self,
+        flow: FlowKey,
+        is_from_client: bool,
+        time_s: float,
+        payload: bytes,
+        protocol: Spoken | None,
+    ) -> None:
+        """Observer API."""
+        self.traces.seen(
+            flow.client.address, flow.destination, time_s, payload, is_from_client, protocol
+        )
+
+    def findings(self) -> Iterable[Mapping[str, object]]:
+        """Observer API: traces say nothing by themselves."""
+        return ()
+
+
+def finding_account(one: Finding) -> Mapping[str, object]:
+    """Give a finding as a JSON object."""
+    return {
+        "kind": str(one.scope),
+        "sentence": one.sentence,
+        "is_telling": one.scope in TELLING,
+        "finder": one.finder,
+        "certainty": str(one.certainty),
+        "identifier": None if one.kind is None else str(one.kind),
+        "encoding": one.encoding or None,
+        "clients": [unpack(client) for client in one.clients],
+        "endpoints": list(map(str, one.endpoints)),
+        "endpoint_count": one.endpoint_count,
+        "packets": one.packets,
+        "expected_by_chance": one.expected,
+        "first": time_text(one.first_s),
+        "last": time_text(one.last_s),
+        "spans": [_span(span) for span in one.spans],
+    }
+
+
+def _span(span: Span) -> Mapping[str, int]:
+    return {
+        "shortest": span.shortest,
+        "longest": span.longest,
+        "lengths": span.lengths,
+        "offset": span.offset,
+        "length": span.length,
+    }

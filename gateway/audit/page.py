@@ -3,14 +3,14 @@ anything.  Knows: the sheet.  Never: identifiers; computing what it tells."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.audit.account import time_text
 from gateway.audit.sheet import countries, template
 from gateway.audit.specimens import Specimen
-from gateway.audit.text import UNREAD, counts
+from gateway.audit.text import UNREAD, counts, sentence
 from gateway.audit.timeline import Timeline
 from gateway.flow.account import Account
 
@@ -71,7 +71,12 @@ class Bar:
 
 def render(report: Report) -> str:
     """Make the page; everything that came from a capture is escaped."""
-    page = template("gateway.audit", "page.html", {"counts": counts, "time": time_text})
+    filters: dict[str, Callable[..., object]] = {
+        "counts": counts,
+        "sentence": sentence,
+        "time": time_text,
+    }
+    page = template("gateway.audit", "page.html", filters)
     tiles = _tiles(report.summary["contacts"])
     return page.render(
         one=report.summary,

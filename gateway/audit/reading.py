@@ -5,6 +5,7 @@ Never: files, text, what becomes of a flow that ended."""
 from __future__ import annotations
 
 import struct
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
@@ -17,7 +18,9 @@ from gateway.audit.streams import Streams
 from gateway.audit.timeline import Timeline
 from gateway.evidence.frame import Frame
 from gateway.flow.epoch import Epoch
-from gateway.model import FlowKey, Transport
+from gateway.flow.guard import LeakGuard, by_value
+from gateway.flow.showing import showing
+from gateway.model import UNKNOWN, Content, FlowKey, Protocol, Traffic, Transport
 from gateway.wire import messages, recognise
 
 _ETHERNET = 1
@@ -26,7 +29,17 @@ _ETHERNET = 1
 _PLAIN = struct.Struct(">12xHBxH2xHxB14xH")
 _HEADERS_LEN = 42
 _SYN, _SYN_ACK = 2, 18
+_SHOWN_OF_A_KIND = 1_024
+_EARLY = 16
+_UNKNOWN = Protocol.UNKNOWN
+_PROBE = Content(_UNKNOWN, traffic=Traffic.PING)
+"""One of a sweep."""
 Ended = Callable[[AuditedFlow], None]
+
+
+def _know_nothing(transport: Transport, payload: bytes, port: int = 0) -> Content:
+    """Recognise nothing."""
+    return UNKNOWN
 
 
 class Audit:
@@ -41,13 +54,21 @@ class Audit:
         observers: Sequence[observers.Observer] = (),
         max_flows: int = MAX_FLOWS,
         file: Callable[[], str] = str,
+        recognises: bool = True,
+        is_thorough: bool = False,
     ) -> None:
         """Begin.
 
         Args:    ended: takes each flow once, when nothing more is counted in it.
                  max_flows: above it the flows that were silent longest end early.
                  file: gives the name of the file that is read now.
+                 recognises: False: no protocol is known, so that only observers find something.
+                 is_thorough: show observers every packet; False: the first thousand of each kind of
+                 message of a side, which repeat themselves.
         """
+        self._recognise = recognise if recognises else _know_nothing
+        self._values, self._guard = epoch.values, LeakGuard()
+        self._shown_of_a_kind = sys.maxsize if is_thorough or epoch.values else _SHOWN_OF_A_KIND
         self.packets = Packets()
         self.timeline = Timeline()
         self.specimens = specimens.Specimens(file)
@@ -69,6 +90,7 @@ class Audit:
         of a flow that is known.
         """
         sides, marks, observed = self._sides, self._marks, bool(self._observers)
+        recognise, valued, most = self._recognise, self._values is not None, self._shown_of_a_kind
         plain, udp, unread = _PLAIN.unpack_from, Transport.UDP, self.packets.unread
         start, end, before = 0.0, 0.0, (0, 0, 0, 0)
         frame_count, side = self.frames, None
@@ -101,6 +123,8 @@ class Audit:
             flow = side.flow
             content = recognise(udp, payload, flow.key.destination.port)
             tally = side.tally
+            if content.protocol is _UNKNOWN or valued:
+                content = self._look(side, content, payload, time_s)
             if content is not side.content or tally is None:
                 tally = side.tally = self._judging.tally(side, content)
                 side.content = content
@@ -110,7 +134,7 @@ class Audit:
             tally.octets += length
             side.last_s = time_s
             marks[tally.mark] += 1
-            if observed:
+            if observed and tally.packets <= most:
                 self._show(side, time_s, payload)
         self.frames = frame_count
         self._step(start, before)
@@ -153,7 +177,7 @@ class Audit:
         tally.octets += length
         side.last_s = frame.time_s
         self._marks[tally.mark] += 1
-        if self._observers and packet.payload:
+        if self._observers and packet.payload and tally.packets <= self._shown_of_a_kind:
             self._show(side, frame.time_s, packet.payload)
 
     def _begin(self, packet: Received, time_s: float) -> Side:
@@ -172,7 +196,8 @@ class Audit:
 
     def _count_message(self, side: Side, packet: Received, frame: Frame) -> None:
         port = side.flow.key.destination.port
-        content = recognise(packet.transport, packet.payload, port)
+        content = self._recognise(packet.transport, packet.payload, port)
+        content = self._look(side, content, packet.payload, frame.time_s)
         side.tally, side.content = self._judging.tally(side, content), content
         if content.plaintext and not side.tally.packets:
             self.specimens.take(frame.number, frame.time_s, side, content, packet.payload)
@@ -190,22 +215,44 @@ class Audit:
         side.is_told = True
         if not head:
             return
-        content = recognise(Transport.TCP, head)
+        content = self._recognise(Transport.TCP, head, 0)
+        if self._values is not None:
+            content = showing(content, self._guard.spot(self._values, side.flow.key, head))
         before = side.tallies.pop(None, None)
         side.tally = self._judging.tally(side, content)
         if before is not None:
             side.tally.packets, side.tally.octets = before.packets, before.octets
             self._marks[before.mark] -= before.packets
             self._marks[side.tally.mark] += before.packets
-        told = messages(head)
+        told = messages(head) if self._recognise is recognise else ()
         side.messages = Counter(map(name_of, told))
         side.identifiers = Counter(one.kind for each in told for one in each.plaintext or ())
+        side.identifiers.update(one.kind for one in by_value(content))
         if content.plaintext and frame is not None:
             self.specimens.take(frame.number, frame.time_s, side, content, head)
 
+    def _look(self, side: Side, content: Content, payload: bytes, time_s: float) -> Content:
+        """Add what is found by value, and tell probes of unknown protocols, as a gateway does: by
+        a flow's first datagrams."""
+        key = side.flow.key
+        if self._values is not None:
+            content = showing(content, self._guard.spot(self._values, key, payload))
+        if content.protocol is not _UNKNOWN or content.traffic is not None or content.plaintext:
+            return content
+        if side.content is _PROBE:
+            return _PROBE
+        is_early = side.tally is None or side.tally.packets < _EARLY
+        if not is_early or not side.is_client or side.flow.is_counted_only:
+            return content
+        return content if self._guard.sweep(key, payload, time_s) is None else _PROBE
+
     def _show(self, side: Side, time_s: float, payload: bytes) -> None:
+        if side.flow.is_counted_only:
+            return
+        protocol = side.content.protocol if side.content is not None else _UNKNOWN
+        spoken = None if protocol is _UNKNOWN else protocol
         for observer in self._observers:
-            observer.seen(side.flow.key, side.is_client, time_s, payload)
+            observer.seen(side.flow.key, side.is_client, time_s, payload, spoken)
 
     def _flows(self) -> list[AuditedFlow]:
         return [side.flow for side in self._sides.values() if side.is_client]

@@ -182,7 +182,7 @@ class Summary:
         self, audit: Audit, files: Iterable[Capture], findings: Iterable[Mapping[str, object]]
     ) -> Account:
         """Give the summary as the JSON object of `audit --json`."""
-        read = sum(self._read.values())
+        read, found = sum(self._read.values()), list(findings)
         return {
             "captures": [
                 {"path": one.path, "frames": one.frames, "fault": one.fault or None}
@@ -210,7 +210,9 @@ class Summary:
                 "of_packets": {name: self._read[name] for name in _LEGIBILITIES},
                 "unknown_share": round(self._read["unknown"] / read, 4) if read else None,
             },
-            "findings": [*self._findings(), *findings],
+            "findings": [*self._findings(), *(one for one in found if one["is_telling"])],
+            "notes": [one for one in found if not one["is_telling"]],
+            "credits": credits_of(self._epoch),
         }
 
     def _by_packets(self) -> list[_Contact]:
@@ -250,6 +252,11 @@ class Summary:
         if self.barred:
             sentence = f"{self.barred:,} flows hold what the policy blocks"
             yield {"kind": "blocked", "sentence": sentence, "flows": self.barred}
+
+
+def credits_of(epoch: Epoch) -> list[str]:
+    """Give what the sources' licences ask to be said wherever results are shown."""
+    return list(dict.fromkeys(one.credit for one in epoch.atlas.sources if one.credit))
 
 
 _LEGIBILITIES = ("exposed", "clear", "doubtful", "opaque", "unknown", "headers")

@@ -62,9 +62,13 @@ def summary(console: Console, one: Account) -> None:
     _unread(console, one)
     console.print()
     for finding in one["findings"]:
-        console.print(f"[bold red]Finding:[/] {escape(str(finding['sentence']))}", soft_wrap=True)
+        console.print(f"[bold red]Finding:[/] {escape(sentence(finding))}", soft_wrap=True)
+    for note in one["notes"]:
+        console.print(f"[bold]Note:[/] {escape(sentence(note))}", soft_wrap=True)
     if not one["findings"]:
         console.print("[bold green]Nothing was found in what could be read.[/]")
+    for credit in one["credits"]:
+        console.print(f"[dim]{escape(credit)}[/]", soft_wrap=True)
 
 
 def _contacts(console: Console, rows: list[Mapping[str, Any]]) -> None:
@@ -129,6 +133,13 @@ def _unread(console: Console, one: Account) -> None:
     if one["flows_ended_early"]:
         what = "flows were written down early, as too many were open; they may come again"
         console.print(f"  {one['flows_ended_early']:,} {what}")
+
+
+def sentence(finding: Mapping[str, Any]) -> str:
+    """Say what a finding or note is: what it could be and how sure that is, then the evidence."""
+    if "certainty" not in finding:
+        return str(finding["sentence"])
+    return f"{finding['kind']} ({finding['certainty']}): {finding['sentence']}"
 
 
 def counts(each: Mapping[str, int]) -> str:

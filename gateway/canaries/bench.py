@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from gateway.core import Core
 from gateway.errors import CarryError
 from gateway.flow.epoch import Epoch
+from gateway.flow.guard import Leak
 from gateway.flow.table import Flow, FlowLimits, FlowTable, Judged
 from gateway.listeners.door import Door
 from gateway.listeners.interfaces import Wiring
@@ -138,6 +139,12 @@ class _Nowhere:
         self.carried = self.carried or "wrap"
         return self
 
+    def rerouted(self, target: str) -> _Nowhere:
+        raise self._asked("reroute")
+
+    def scrubbed(self, target: str, client: Endpoint) -> _Nowhere:
+        return self.carrier(target)
+
     def open_udp(
         self,
         destination: Endpoint,
@@ -189,4 +196,7 @@ class _Silent:
         """Observer API."""
 
     def barred(self, client: Endpoint, name: str, verdict: Verdict) -> None:
+        """Observer API."""
+
+    def leaked(self, key: FlowKey, leak: Leak) -> None:
         """Observer API."""

@@ -89,8 +89,9 @@ def atlas_of(config_path: str | None, day: datetime.date) -> geo.Atlas:
 
 
 def epoch_of(policy_path: str, config_path: str | None, day: datetime.date) -> Epoch:
-    """Give a policy over that atlas."""
-    return Epoch(0, load_policy(policy_path, day), atlas_of(config_path, day))
+    """Give a policy over that atlas, and the identifiers that the configuration names."""
+    values = None if config_path is None else config.load(config_path).values()
+    return Epoch(0, load_policy(policy_path, day), atlas_of(config_path, day), values)
 
 
 def payload_of(text: str) -> bytes:

@@ -12,6 +12,8 @@ from typing import Literal
 from pydantic import PrivateAttr
 
 from gateway.config.canaries import Canaries
+from gateway.config.identifiers import Identifiers, load_values
+from gateway.config.identifiers import load_file as load_identifiers
 from gateway.config.proxies import HttpConnectExit, ProxyExit, Socks5Exit
 from gateway.config.sections import (
     Console,
@@ -22,7 +24,6 @@ from gateway.config.sections import (
     ForwardListener,
     Geo,
     HttpConnectListener,
-    Identifiers,
     InterfaceExit,
     Limits,
     Listener,
@@ -36,6 +37,7 @@ from gateway.config.sections import (
 )
 from gateway.document import Document, Section, parse, read, validate
 from gateway.errors import InputError, Problem
+from gateway.leaks import Values
 from gateway.model import Endpoint
 
 __all__ = [
@@ -56,6 +58,7 @@ __all__ = [
     "built_in",
     "from_document",
     "load",
+    "load_identifiers",
 ]
 
 
@@ -117,6 +120,18 @@ class Config(Section):
         """Give a path of the file as a path of this process."""
         return Path(self._document.file).parent / text
 
+    @property
+    def learns(self) -> bool:
+        """Whether identifiers that nobody named are looked for in accepted flows."""
+        return "identifiers" in self.model_fields_set and self.identifiers.learn
+
+    def values(self) -> Values | None:
+        """Make the search for the identifiers that are named; None: none is.  Takes long for many.
+
+        Raises:  InputError: with every value, pattern and file that cannot be used.
+        """
+        return load_values(self.identifiers, self._document, ("identifiers",))
+
     def again(self) -> Config:
         """Read the file again; what was built in stays as it is.
 
@@ -126,8 +141,10 @@ class Config(Section):
         return load(path) if path.exists() else self
 
     def fixed_part(self) -> Config:
-        """Give what a running process does not load again: all but policy and geo."""
-        return self.model_copy(update={"policy": "", "geo": Geo()})
+        """Give what a running process does not load again: all but policy, geo and
+        identifiers."""
+        unfixed = {"policy": "", "geo": Geo(), "identifiers": Identifiers()}
+        return self.model_copy(update=unfixed)
 
     def problem(self, *steps: str | int, says: str) -> Problem:
         """Say that something is wrong at a place of the file."""

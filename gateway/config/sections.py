@@ -227,20 +227,6 @@ class Geo(Section):
         return self
 
 
-class Identifiers(Section):
-    """Identifiers by value: a later version finds them."""
-
-    user_id: dict[str, str] | None = Field(default=None, alias="user-id")
-    patterns: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _not_yet(self) -> Identifiers:
-        # Ignoring a value that should have been looked for would be a hole.
-        if self.user_id or self.patterns:
-            raise ValueError("finding identifiers by value is not in this version")
-        return self
-
-
 class Evidence(Section):
     """Where decisions are written down."""
 

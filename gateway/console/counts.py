@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 
 from gateway.flow.epoch import Epoch
+from gateway.flow.guard import Found, Leak
 from gateway.flow.table import Flow, Judged
 from gateway.model import Axis, Endpoint, FlowKey, Verdict
 
@@ -28,6 +29,8 @@ class Counts:
         """By the destination's country and the action."""
         self.uncarried: Counter[str] = Counter()
         """By the way that could not be gone."""
+        self.leaks: Counter[tuple[str, str]] = Counter()
+        """By how they were found and kind of identifier ("none": a sweep)."""
         self.unresolved = 0
         """Names that were not resolved."""
         self._epoch = 0
@@ -71,3 +74,10 @@ class Counts:
     def barred(self, client: Endpoint, name: str, verdict: Verdict) -> None:
         """Observer API."""
         self.unresolved += 1
+
+    def leaked(self, key: FlowKey, leak: Leak) -> None:
+        """Observer API."""
+        if leak.found is Found.SWEEP:
+            self.leaks[leak.found.value, "none"] += 1
+        for one in leak.identifiers:
+            self.leaks[leak.found.value, one.kind.value] += 1

@@ -85,6 +85,11 @@ class Metrics(Collector):
         yield would
         help_ = "Verdicts that could not be carried out, and were blocks, by the way."
         yield _counter("gateway_not_carried", help_, "way", counts.uncarried)
+        help_ = "Flows in which identifiers were found by value, and sweeps."
+        leaks = CounterMetricFamily("gateway_leaks", help_, labels=("found", "kind"))
+        for pair, count in sorted(counts.leaks.items()):
+            leaks.add_metric(pair, count)
+        yield leaks
         help_ = "Names that were not resolved, since a rule bars them."
         yield CounterMetricFamily("gateway_names_barred", help_, value=counts.unresolved)
 

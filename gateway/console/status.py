@@ -12,16 +12,20 @@ from typing import Any, Protocol
 
 from gateway.canaries import ALARMS, Canaries
 from gateway.core import Core
+from gateway.flow.guard import Found
 from gateway.routing.mode import RouterMode
 from gateway.tunnel.ledger import Account, Route
 
 # Endpoints in the ledger that is shown; a call has some ten.
 _MAX_ACCOUNTS = 100
 
+_ALARM = datetime.timedelta(hours=1)
+"""So long an identifier in plaintext is a trouble."""
+
 Status = dict[str, Any]
 """JSON: health ("ok" or "trouble"), troubles (a sentence each), version, pid, started, policy,
-last_load, data, listeners, exits, ledger, scrub, flows, refusals, log, canaries, router; times are
-ISO 8601, UTC."""
+last_load, data, listeners, exits, ledger, scrub, flows, refusals, leaks, log, canaries, router;
+times are ISO 8601, UTC."""
 
 
 class Exit(Protocol):
@@ -87,6 +91,7 @@ def status(process: Process, started: datetime.datetime) -> Status:
         "scrub": dict(process.scrub),
         "flows": len(core.table),
         "refusals": dict(core.witness.refusals),
+        "leaks": _leaks(core),
         "log": _log(core),
         "canaries": None if process.canaries is None else _canaries(process.canaries),
         "router": None if process.router is None else _router(process.router),
@@ -198,6 +203,14 @@ def _canaries(canaries: Canaries) -> Status:
     }
 
 
+def _leaks(core: Core) -> Status:
+    """Count alarms since the start: flows that showed an identifier by value, and sweeps."""
+    last = core.witness.last_leak
+    counts = {str(found): core.witness.leaks[found] for found in Found}
+    is_fresh = last is not None and core.world.now() - last < _ALARM
+    return {**counts, "last": last and _time(last), "is_fresh": is_fresh}
+
+
 def _router(router: RouterMode) -> Status:
     return {"trouble": router.trouble, "counters": dict(router.counters)}
 
@@ -209,6 +222,9 @@ def _troubles(said: Status) -> Iterator[str]:
     elif not said["last_load"]["accepted"]:
         yield f"the last load was refused, epoch {said['policy']['epoch']} stays"
     yield from said["data"]["warnings"]
+    if said["leaks"]["is_fresh"]:
+        flows = said["leaks"]["given"] + said["leaks"]["learned"]
+        yield f"identifiers in plaintext in {flows} flows, the last at {said['leaks']['last']}"
     for one in said["exits"]:
         if not one["up"]:
             yield f'exit "{one["name"]}" is down: {one["says"]}'

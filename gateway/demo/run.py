@@ -22,6 +22,7 @@ from gateway.demo.tap import Tap, found_in
 from gateway.errors import CarryError, DataError
 from gateway.evidence.capture import read_packets
 from gateway.flow.epoch import Epoch
+from gateway.flow.guard import Leak
 from gateway.flow.table import Flow, Judged
 from gateway.model import Action, Endpoint, FlowKey, Verdict
 from gateway.service import ExitServer, Gateway
@@ -71,6 +72,9 @@ class _Decisions:
         """Observer API."""
 
     def barred(self, client: Endpoint, name: str, verdict: Verdict) -> None:
+        """Observer API."""
+
+    def leaked(self, key: FlowKey, leak: Leak) -> None:
         """Observer API."""
 
     def final(self) -> list[Judged]:

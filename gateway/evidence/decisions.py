@@ -17,6 +17,7 @@ from gateway.evidence.journal import Journal, Proving
 from gateway.evidence.lines import Lines
 from gateway.evidence.pseudonyms import Pseudonyms
 from gateway.flow.epoch import Epoch
+from gateway.flow.guard import Leak
 from gateway.flow.table import Judged
 from gateway.model import Endpoint, FlowKey, Verdict
 
@@ -96,6 +97,11 @@ class DecisionLog:
         """Append that a name was refused before it was resolved."""
         self._decided["barred"] += 1
         return self._add(self._lines.barred(client, name, verdict))
+
+    def write_leak(self, key: FlowKey, leak: Leak) -> bool:
+        """Append that a flow shows identifiers by value, or is one of a sweep."""
+        self._decided["leak"] += 1
+        return self._add(self._lines.leaked(key, leak))
 
     def write_canary(self, outcome: Mapping[str, object]) -> bool:
         """Append what became of a flow that the gateway sent itself."""

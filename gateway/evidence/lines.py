@@ -15,6 +15,7 @@ from gateway.evidence.memo import Memo
 from gateway.evidence.pseudonyms import Pseudonyms
 from gateway.flow.account import verdict_account
 from gateway.flow.epoch import Epoch
+from gateway.flow.guard import Leak
 from gateway.flow.table import Judged
 from gateway.model import Content, Endpoint, FlowKey, Protocol, Traffic, Verdict
 
@@ -81,6 +82,17 @@ class Lines:
         head = self._head(client, "", self._pseudonyms.name(name))
         facts = f'{{"names":{self._names((name,))}}}'
         return f'{head},"facts":{facts},"verdict":{self._verdicts[verdict]}}}\n'
+
+    def leaked(self, key: FlowKey, leak: Leak) -> str:
+        """Spell that a flow shows identifiers by value, or is one of a sweep."""
+        destination = str(key.destination) if key.transport.has_ports else key.destination.host
+        head = self._head(key.client, f"{key.transport} ", destination)
+        shown = [
+            {"kind": str(one.kind), "offset": one.offset, "length": one.length}
+            for one in leak.identifiers
+        ]
+        account = {"found": str(leak.found), "plaintext": shown}
+        return f'{head},"leak":{to_json(account)}}}\n'
 
     def event(self, kind: str, account: Mapping[str, object]) -> str:
         """Spell what happened to the log itself, or a canary's outcome."""

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.flow.showing import PERHAPS, given_in, showing
+from gateway.leaks import Values
 from gateway.model import Axis, Content, Evidence, Facts, FlowKey, Place, Traffic, Verdict
 from gateway.model import Protocol as Spoken
 from gateway.policy import Considered, Policy
@@ -50,6 +52,10 @@ class Source(Protocol):
     def stale(self) -> bool:
         """Whether it is too old to count."""
 
+    @property
+    def credit(self) -> str:
+        """The sentence that its licence asks for wherever results are shown; "" for none."""
+
 
 class Atlas(Protocol):
     """What an epoch needs of geo."""
@@ -84,14 +90,23 @@ class Epoch:
     number: int
     policy: Policy
     atlas: Atlas
+    values: Values | None = None
+    """Identifiers that the operator named; None: none."""
 
     @classmethod
-    def of(cls, number: int, policy: Policy, atlas: Atlas) -> Epoch:
+    def of(cls, number: int, policy: Policy, atlas: Atlas, values: Values | None = None) -> Epoch:
         """Put a policy and its data into force under a number."""
-        return cls(number, policy.at_epoch(number), atlas)
+        return cls(number, policy.at_epoch(number), atlas, values)
 
     def content(self, key: FlowKey, payload: bytes) -> Content:
-        """Recognise a datagram, or a stream's first octets."""
+        """Recognise a datagram, or a stream's first octets, and find given values in them."""
+        content = self.recognised(key, payload)
+        if self.values is None:
+            return content
+        return showing(content, given_in(self.values, payload, PERHAPS))
+
+    def recognised(self, key: FlowKey, payload: bytes) -> Content:
+        """As `content`, without given values."""
         return recognise(key.transport, payload, key.destination.port)
 
     def facts(self, key: FlowKey, content: Content | None, names: tuple[str, ...] = ()) -> Facts:

@@ -4,98 +4,56 @@ Knows: RFC 4787 (mapping timeouts), wire's signatures.  Never: sockets; the cloc
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import replace
 from itertools import islice, takewhile
-from typing import Protocol
 
 from gateway.flow.epoch import Epoch
-from gateway.model import Action, Content, Endpoint, Facts, FlowKey, Transport, Verdict
+from gateway.flow.flows import Flow, FlowLimits, Judged, Observer
+from gateway.flow.guard import LeakGuard, Turned, by_value, leak_of, leak_of_sweep
+from gateway.flow.showing import showing
+from gateway.model import (
+    UNKNOWN,
+    Action,
+    Content,
+    Endpoint,
+    Facts,
+    FlowKey,
+    Identifier,
+    Traffic,
+    Transport,
+    Verdict,
+)
 from gateway.model import Protocol as Spoken
 from gateway.wire import SIGNATURES, signature, wants_more
+
+__all__ = ["Flow", "FlowLimits", "FlowTable", "Judged", "Observer"]
 
 # The vendor's client sends some twenty kinds of message in one flow.  A flow of endless novelty is
 # judged datagram by datagram from here on, and no longer written down one by one.
 _MAX_CONTENTS = 64
 _MAX_FAILURES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class FlowLimits:
-    """Bounds of the flow table."""
-
-    max_flows: int = 65_536
-    """Above it new flows are blocked, unlogged but counted."""
-    max_flows_per_client: int = 4_096
-    """Of one transport for one client address, so that one client's flood does not shut out the
-    others."""
-    idle_timeout_s: float = 300.0
-    """RFC 4787 REQ-5 asks for at least 120 s and recommends 300."""
-    stream_idle_timeout_s: float = 7_440.0
-    """Of TCP flows: 2 hours 4 minutes, the least that RFC 5382 REQ-5 allows."""
-    evicts: bool = False
-    """True: at a bound the client's oldest flow is forgotten and not the new one blocked, for the
-    kernel remembers what was decided (router mode)."""
-
-
-@dataclass(slots=True)
-class Judged:
-    """One decision and what went under it."""
-
-    facts: Facts
-    verdict: Verdict
-    packets: int = 0
-    octets: int = 0
-
-
-@dataclass(slots=True)
-class Flow:
-    """One flow that was judged."""
-
-    key: FlowKey
-    epoch: int
-    first: Judged
-    last_s: float
-    """When its last packet was seen, by the table's clock."""
-    by_content: dict[Hashable, Judged] = field(default_factory=dict)
-    """Decisions for datagrams whose signature asks for a look of their own, by what they were."""
-    failures: set[str] = field(default_factory=set)
-    """Why its verdict could not be carried out, as far as it was told."""
-
-    def decisions(self) -> Iterator[Judged]:
-        """Give the decisions, the first datagram's first."""
-        yield self.first
-        yield from (judged for judged in self.by_content.values() if judged is not self.first)
-
-
-class Observer(Protocol):
-    """Who is told what the table does."""
-
-    def decided(self, epoch: Epoch, judged: Judged, payload: bytes | None) -> bool:
-        """A flow, or a signature within it, was judged.  The payload must not be kept.
-
-        Returns: False if the decision had to be written down and could not be: it is then a block.
-        """
-
-    def ended(self, flow: Flow) -> None:
-        """A flow was forgotten."""
-
-    def refused(self, key: FlowKey, reason: str) -> None:
-        """A new flow met a bound and was blocked unjudged."""
-
-    def not_carried(self, key: FlowKey, verdict: Verdict, reason: str) -> None:
-        """A verdict could not be carried out, and was a block: told once a flow and reason."""
-
-    def barred(self, client: Endpoint, name: str, verdict: Verdict) -> None:
-        """A name was refused before it was resolved."""
+_NEVER = -1
+"""The number of no epoch."""
+_IN_PLAIN = (Action.ALLOW, Action.REROUTE)
 
 
 class FlowTable:
     """Judges each flow once, and again those of its datagrams whose signature says so."""
 
     def __init__(
-        self, epoch: Epoch, clock: Callable[[], float], limits: FlowLimits, observer: Observer
+        self,
+        epoch: Epoch,
+        clock: Callable[[], float],
+        limits: FlowLimits,
+        observer: Observer,
+        guard: LeakGuard | None = None,
     ) -> None:
+        """Begin.
+
+        Args:    guard: looks for identifiers by value in flows that were judged, and for probes.
+        """
+        self._guard = guard
         self._epoch = epoch
         self._clock = clock
         self._limits = limits
@@ -106,6 +64,10 @@ class FlowTable:
         self._datagrams: OrderedDict[FlowKey, Flow] = OrderedDict()
         self._streams: OrderedDict[FlowKey, Flow] = OrderedDict()
         self._by_client: dict[tuple[bytes, Transport], OrderedDict[FlowKey, None]] = {}
+        self.on_turned: list[Turned] = []
+        """Who carries flows unasked, and must ask again for one whose verdict may be another."""
+        self._is_guarded = False
+        self.adopt(epoch)
 
     def __len__(self) -> int:
         return len(self._flows)
@@ -122,6 +84,8 @@ class FlowTable:
     def adopt(self, epoch: Epoch) -> None:
         """Put another policy into force: every flow is judged anew with its next packet."""
         self._epoch = epoch
+        guard = self._guard
+        self._is_guarded = guard is not None and (guard.learns or epoch.values is not None)
 
     def judge(self, key: FlowKey, payload: bytes | None, names: tuple[str, ...] = ()) -> Verdict:
         """Give the verdict for one packet of a flow.
@@ -147,6 +111,10 @@ class FlowTable:
             which = signature(payload)
             if which is not None:
                 judged = self._look(flow, which, payload, names)
+            elif self._is_guarded:
+                judged = self._spotted(flow, payload)
+            if self._is_guarded:
+                self._sample(flow, judged, payload)
             judged.packets += 1
             judged.octets += len(payload)
         return judged.verdict
@@ -179,6 +147,15 @@ class FlowTable:
         flow = self._flows.get(key)
         if flow is not None and flow.first.facts.content is not None:
             self.forget(key)
+
+    def ask_again(self, client: bytes, destinations: Iterable[bytes]) -> None:
+        """Have a client's UDP flows to some addresses judged again with their next datagram."""
+        to = frozenset(destinations)
+        for key in tuple(self._by_client.get((client, Transport.UDP), ())):
+            if key.destination.address in to:
+                self._flows[key].epoch = _NEVER
+                for turned in self.on_turned:
+                    turned(key)
 
     def forget(self, key: FlowKey) -> None:
         """Let a flow go; its next packet is a new flow's."""
@@ -225,6 +202,9 @@ class FlowTable:
             of_client = self._by_client[client] = OrderedDict()
         of_client[key] = None
         _remember(flow, judged)
+        if self._is_guarded and payload is not None:
+            self._show(flow, by_value(judged.facts.content))
+            self._sample(flow, judged, payload)
         return judged.verdict
 
     def _silent(self, key: FlowKey) -> OrderedDict[FlowKey, Flow]:
@@ -238,11 +218,13 @@ class FlowTable:
         if payload is None:
             judged = self._judge_anew(flow.first.facts, names)
         else:
-            judged = self._judge(flow.key, payload, names)
+            judged = self._judge(flow.key, payload, names, flow.shown)
         flow.epoch = self._epoch.number
         flow.by_content.clear()
         flow.first = judged
         _remember(flow, judged)
+        if self._is_guarded and payload is not None:
+            self._show(flow, by_value(judged.facts.content))
         return judged.verdict
 
     def _look(self, flow: Flow, which: int, payload: bytes, names: tuple[str, ...]) -> Judged:
@@ -251,21 +233,32 @@ class FlowTable:
         What only looks like a message without identifiers, and is none, stays with the flow: its
         first datagram was judged, and encrypted datagrams resemble anything now and then.
         """
-        content = self._epoch.content(flow.key, payload)
+        content = self._epoch.recognised(flow.key, payload)
+        first = self._spotted(flow, payload) if self._is_guarded else flow.first
         if content.protocol is Spoken.UNKNOWN and not SIGNATURES[which].carries_identifiers:
-            return flow.first
+            return first
+        content = showing(content, flow.shown)
         likeness = _likeness(content)
         judged = flow.by_content.get(likeness)
         if judged is None:
             facts = self._epoch.facts(flow.key, content, names)
             if len(flow.by_content) >= _MAX_CONTENTS:
                 return Judged(facts, self._epoch.judge(facts))
-            judged = flow.by_content[likeness] = self._decide(facts, payload)
+            judged = self._decide(facts, None if flow.shown else payload)
+            flow.by_content[likeness] = judged
         return judged
 
-    def _judge(self, key: FlowKey, payload: bytes | None, names: tuple[str, ...]) -> Judged:
-        content = None if payload is None else self._epoch.content(key, payload)
-        judged = self._decide(self._epoch.facts(key, content, names), payload)
+    def _judge(
+        self,
+        key: FlowKey,
+        payload: bytes | None,
+        names: tuple[str, ...],
+        shown: tuple[Identifier, ...] = (),
+    ) -> Judged:
+        content = None if payload is None else showing(self._content(key, payload), shown)
+        facts = self._epoch.facts(key, content, names)
+        # What other datagrams showed does not lie in this one.
+        judged = self._decide(facts, None if shown else payload)
         if payload is not None:
             judged.packets, judged.octets = 1, len(payload)
         return judged
@@ -274,6 +267,50 @@ class FlowTable:
         """Judge a stream by what it said first, which is not sent again."""
         names += tuple(name for name in before.names if name not in names)
         return self._decide(self._epoch.facts(before.key, before.content, names), None)
+
+    def _content(self, key: FlowKey, payload: bytes) -> Content:
+        """Tell what a flow's first datagram is, with what the guard knows."""
+        content, guard = self._epoch.content(key, payload), self._guard
+        if guard is None or key.transport is not Transport.UDP:
+            return content
+        if content.protocol is Spoken.UNKNOWN and content.traffic is None:
+            swept = guard.sweep(key, payload, self._clock())
+            if swept:
+                self._observer.leaked(key, leak_of_sweep(swept, payload))
+                self.ask_again(key.client.address, swept)
+            if swept is not None:
+                content = replace(content, traffic=Traffic.PING)
+        return guard.of_client(content, key, payload)
+
+    def _spotted(self, flow: Flow, payload: bytes) -> Judged:
+        """Look for values in a datagram of a flow that was judged; give the flow's decision, which
+        is another if there is one."""
+        assert self._guard is not None
+        found = self._guard.spot(self._epoch.values, flow.key, payload)
+        return self._turn(flow) if found and self._show(flow, found) else flow.first
+
+    def _show(self, flow: Flow, found: tuple[Identifier, ...]) -> bool:
+        """Remember what a flow showed; False: nothing of a new kind."""
+        known = {one.kind for one in flow.shown}
+        new = {one.kind: one for one in found if one.kind not in known}
+        if new:
+            flow.shown += tuple(new.values())
+            self._observer.leaked(flow.key, leak_of(tuple(new.values())))
+        return bool(new)
+
+    def _turn(self, flow: Flow) -> Judged:
+        """Judge a flow by what it showed since it was judged first."""
+        content = showing(flow.first.facts.content or UNKNOWN, flow.shown)
+        facts = self._epoch.facts(flow.key, content, flow.first.facts.names)
+        flow.first = self._decide(facts, None)
+        flow.by_content.clear()
+        return flow.first
+
+    def _sample(self, flow: Flow, judged: Judged, payload: bytes) -> None:
+        """Have the finder look at what leaves in plaintext."""
+        guard = self._guard
+        if guard is not None and guard.learns and judged.verdict.action in _IN_PLAIN:
+            guard.sample(flow.key, judged.facts.content, payload, flow.last_s)
 
     def _decide(self, facts: Facts, payload: bytes | None) -> Judged:
         judged = Judged(facts, self._epoch.judge(facts))
@@ -300,6 +337,7 @@ def _likeness(content: Content) -> Hashable:
         kinds,
         content.names,
         content.addresses,
+        content.may_show_more,
     )
 
 

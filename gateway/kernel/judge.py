@@ -161,6 +161,10 @@ class Judge:
                 return DROP  # this datagram, and not its flow
             return self._block(verdict) | marks.kept(asked)
         if number == _BY_HAND or (was is not None and was != number and asked & marks.CONTENT):
+            if was is not None and not asked & (marks.CONTENT | marks.EARLIER):
+                # A spot check turned the flow: the kernel must let no more of it pass.
+                self.counters["turned"] += 1
+                self._hands.forget(key)
             self._hands.carry(key, payload, verdict)
             return DROP
         if was is not None and was != number:

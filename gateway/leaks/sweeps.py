@@ -37,6 +37,8 @@ class SweepLimits:
     max_sets: int = 4_096
     """Sets of like datagrams that are watched; the oldest are forgotten."""
     max_sweeps: int = 256
+    holds_s: float = 600.0
+    """After a sweep its like are probes, however few the addresses: clients measure ways again."""
 
 
 @dataclass(slots=True)
@@ -45,6 +47,7 @@ class _Set:
 
     head: int
     addresses: OrderedDict[bytes, float] = field(default_factory=OrderedDict)
+    probing_until_s: float = float("-inf")
 
 
 @dataclass(slots=True)
@@ -71,11 +74,17 @@ class SweepDetector:
 
         Returns: 0 for what cannot be a probe: too large, a name's question, a DHT's.
         """
+        like = self._noted(client, endpoint, time_s, payload)
+        return 0 if like is None else len(like.addresses)
+
+    def _noted(
+        self, client: bytes, endpoint: Endpoint, time_s: float, payload: bytes | memoryview
+    ) -> _Set | None:
         limits, length = self._limits, len(payload)
         if not _MIN_LEN <= length <= limits.longest or endpoint.port in _NAME_PORTS:
-            return 0
+            return None
         if payload[:3] == _DHT:
-            return 0
+            return None
         like = self._like(client, payload)
         addresses = like.addresses
         addresses.pop(endpoint.address, None)
@@ -86,7 +95,7 @@ class SweepDetector:
             if not is_old and len(addresses) <= _MAX_ADDRESSES:
                 break
             del addresses[address]
-        return len(addresses)
+        return like
 
     def is_probe(
         self, client: bytes, endpoint: Endpoint, time_s: float, payload: bytes | memoryview
@@ -95,7 +104,23 @@ class SweepDetector:
 
         The first few of a sweep cannot be told: a sweep begins with its `addresses`-th address.
         """
-        return self.reached(client, endpoint, time_s, payload) >= self._limits.addresses
+        return self.swept(client, endpoint, time_s, payload) is not None
+
+    def swept(
+        self, client: bytes, endpoint: Endpoint, time_s: float, payload: bytes | memoryview
+    ) -> tuple[bytes, ...] | None:
+        """As `is_probe`; None: it is none.
+
+        Returns: the addresses of the sweep from the one datagram that tells it; () from later ones.
+        """
+        like = self._noted(client, endpoint, time_s, payload)
+        if like is None:
+            return None
+        was_known = time_s < like.probing_until_s
+        if len(like.addresses) >= self._limits.addresses:
+            like.probing_until_s = time_s + self._limits.holds_s
+            return () if was_known else tuple(like.addresses)
+        return () if was_known else None
 
     def _like(self, client: bytes, payload: bytes | memoryview) -> _Set:
         """Find the set of datagrams that are like this one, or begin one."""

@@ -5,6 +5,7 @@ handshake looks).  Never: how any other protocol looks; the clock."""
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
 from gateway.leaks.alike import Instance, Limits, Sorts, instances
@@ -53,6 +54,10 @@ class UnnamedFinder:
 
     def findings(self) -> list[Finding]:
         """Say what was found so far, users first (Finder)."""
+        return [finding for finding, _ in self.learned()]
+
+    def learned(self) -> list[tuple[Finding, Mapping[bytes, bytes]]]:
+        """Give the findings, each with its octets by client: to look for them, not to show them."""
         every = instances(self._sorts)
         known = Known(every)
         found = _runs(every)
@@ -61,9 +66,10 @@ class UnnamedFinder:
         values = users + _each_room(rooms) + rooms_beside(users, found[Way.SAME], known)
         values += following(every, values + rooms, known)
         values += lonely(every, known)
-        ordered = sorted(sentences(values, known), key=_rank)
-        flows = [one for one in ordered if one.scope is Scope.FLOW][_MAX_FLOWS:]
-        return [one for one in ordered if one not in flows]
+        pairs = zip(sentences(values, known), values, strict=True)
+        ordered = sorted(pairs, key=lambda pair: _rank(pair[0]))
+        flows = [one for one, _ in ordered if one.scope is Scope.FLOW][_MAX_FLOWS:]
+        return [(one, dict(value.by_client)) for one, value in ordered if one not in flows]
 
 
 def _runs(every: list[Instance]) -> dict[Way, list[Run]]:

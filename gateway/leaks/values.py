@@ -38,6 +38,7 @@ class Given:
     """"287454020", "hex:11223344", "sha256:9f86…", "hmac-sha256:9f86…"; or a regular expression."""
     file: str = ""
     line: int = 0
+    column: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +119,16 @@ class Values:
         """Count the strings searched for: each encoding of each value."""
         return len(self._needles) + _WAYS_OF_A_DIGEST * len(self._digests)
 
-    def find(self, payload: bytes) -> tuple[Hit, ...]:
+    def find(self, payload: bytes, *, digests: bool = True) -> tuple[Hit, ...]:
         """Give every place of a given value or pattern, by offset.
 
         An encoding that lies within a longer one of the same value is left out.
+        Args:    digests: look for values that are known by their digest too, which takes long.
         """
         hits = self._of_needles(payload) if self._automaton is not None else []
         for number, (kind, pattern) in enumerate(self._patterns):
             hits += _of_pattern(payload, number, kind, pattern)
-        if self._digests:
+        if digests and self._digests:
             for at, length, how, digest in self._digests.find(payload):
                 hits.append(Hit(digest.kind, at, length, f"digest: {how}", digest.which, 0.0))
         return tuple(sorted(hits, key=lambda hit: (hit.offset, -hit.length))) if hits else ()
@@ -248,4 +250,4 @@ def _no_longer(needles: list[_Needle]) -> dict[int, int]:
 
 def _problem(given: Given, sentence: str) -> Problem:
     """Say what is wrong, and not the value: messages go where the values must not."""
-    return Problem(given.file or f"{given.kind} values", given.line, 0, sentence)
+    return Problem(given.file or f"{given.kind} values", given.line, given.column, sentence)

@@ -108,7 +108,9 @@ class PlaintextHas(_Content):
     def of(self, content: Content) -> Truth:
         if content.plaintext is None:
             return None
-        return any(identifier.kind in self.wanted for identifier in content.plaintext)
+        if any(identifier.kind in self.wanted for identifier in content.plaintext):
+            return True
+        return None if content.may_show_more else False
 
     def why(self, subject: Subject) -> str:
         content = subject.facts.content
@@ -117,7 +119,8 @@ class PlaintextHas(_Content):
         if content.plaintext is None:
             return "plaintext cannot be told"
         kinds = sorted({str(identifier.kind) for identifier in content.plaintext})
-        return f"plaintext {', '.join(kinds) or 'none'}"
+        more = ", and what cannot be told" if content.may_show_more else ""
+        return f"plaintext {', '.join(kinds) or 'none'}{more}"
 
 
 @dataclass(frozen=True, slots=True)

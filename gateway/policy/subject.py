@@ -58,7 +58,7 @@ class Subject:
         if content is None:
             return False
         # A name that the client asked for does not tell which one its payload hides.
-        if content.plaintext is None:
+        if content.plaintext is None or content.may_show_more:
             return False  # what could not be read may hold a name too
         return bool(content.names) or content.protocol not in _MAY_HIDE_A_NAME
 

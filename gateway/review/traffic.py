@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.flow.epoch import Epoch
+from gateway.flow.guard import Leak
 from gateway.flow.table import Flow, FlowLimits, FlowTable, Judged
 from gateway.geo.cells import Said
 from gateway.model import Content, Endpoint, FlowKey, Verdict
@@ -240,4 +241,7 @@ class _Nobody:
         """Observer API."""
 
     def barred(self, client: Endpoint, name: str, verdict: Verdict) -> None:
+        """Observer API."""
+
+    def leaked(self, key: FlowKey, leak: Leak) -> None:
         """Observer API."""

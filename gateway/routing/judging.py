@@ -44,6 +44,8 @@ class Judging:
         self._number = 0
         self._expiry = LoopingCall(self._expire)
         self._expiry.clock = reactor
+        # What the kernel was told to let pass is asked about again.
+        core.table.on_turned.append(self._ask_again)
         self._not_forgotten = 0
         self._handed = 0
 
@@ -145,6 +147,10 @@ class Judging:
     def _answer(self, queue: int, number: int, answer: int) -> None:
         if self._queue is not None:
             self._queue.answer(queue, number, answer)
+
+    def _ask_again(self, key: FlowKey) -> None:
+        if self._queue is not None:
+            self._forget(key)
 
     def _forget(self, key: FlowKey) -> None:
         try:

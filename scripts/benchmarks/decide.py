@@ -36,6 +36,7 @@ from gateway.evidence.lines import Lines
 from gateway.evidence.notes import SEED_LEN, Signer
 from gateway.evidence.pseudonyms import KEY_LEN, Pseudonyms
 from gateway.flow.epoch import Epoch
+from gateway.flow.guard import Leak
 from gateway.flow.table import Flow, FlowLimits, FlowTable, Judged
 from gateway.model import Endpoint, FlowKey, Transport, Verdict
 
@@ -66,6 +67,9 @@ class Nobody:
         """Observer API."""
 
     def barred(self, client: Endpoint, name: str, verdict: Verdict) -> None:
+        """Observer API."""
+
+    def leaked(self, key: FlowKey, leak: Leak) -> None:
         """Observer API."""
 
 

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gateway.audit.flows import AuditedFlow
 from gateway.audit.specimens import masked
 from gateway.evidence.frame import Frame
-from gateway.model import Action, FlowKey, IdentifierKind, Transport
+from gateway.model import Action, FlowKey, IdentifierKind, Protocol, Transport
 from gateway.wire import recognise
 from tests.audit.packets import (
     ACK,
@@ -189,7 +189,14 @@ class Recorder:
     def __init__(self) -> None:
         self.saw: list[tuple[FlowKey, bool, bytes]] = []
 
-    def seen(self, flow: FlowKey, is_from_client: bool, time_s: float, payload: bytes) -> None:
+    def seen(
+        self,
+        flow: FlowKey,
+        is_from_client: bool,
+        time_s: float,
+        payload: bytes,
+        protocol: Protocol | None,
+    ) -> None:
         """Observer API."""
         self.saw.append((flow, is_from_client, payload))
 

@@ -29,7 +29,7 @@ rules: [{id: rest, when: {to: {not: china}}, action: allow}]
 """
 BEFORE = FlowKey.parse("udp 10.1.0.2:5000 > 192.0.2.1:4001")
 FLOWS = [FlowKey.parse(f"udp 10.1.0.2:5001 > 192.0.2.{host}:4001") for host in range(5)]
-NOISE = b"\x7f\x02\x03\x04"
+NOISE = b"\x7f\x02\x03"  # too short for a probe of a sweep
 
 
 class FullDisk:

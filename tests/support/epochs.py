@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 
 from gateway.flow.epoch import Epoch
+from gateway.flow.guard import Leak
 from gateway.flow.table import Flow, Judged
 from gateway.geo import SourceInfo
 from gateway.model import Endpoint, Evidence, FlowKey, Place, Verdict, pack, unpack
@@ -110,6 +111,7 @@ class FakeObserver:
         self.refusals: list[str] = []
         self.failures: list[str] = []
         self.names: list[str] = []
+        self.leaks: list[tuple[FlowKey, Leak]] = []
         self.can_write = True
 
     def decided(self, in_force: Epoch, judged: Judged, payload: bytes | None) -> bool:
@@ -132,3 +134,7 @@ class FakeObserver:
     def barred(self, client: Endpoint, name: str, verdict: Verdict) -> None:
         """Observer API."""
         self.names.append(name)
+
+    def leaked(self, key: FlowKey, leak: Leak) -> None:
+        """Observer API."""
+        self.leaks.append((key, leak))
