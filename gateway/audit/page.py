@@ -1,11 +1,9 @@
 """The audit as a page.  Owns: the summary → one self-contained HTML file, which asks nobody for
-anything.  Knows: jinja2, ISO 3166-1 (countries.csv: names and the place of each on a grid).
+anything.  Knows: jinja2.
 Never: identifiers; computing what it tells."""
 
 from __future__ import annotations
 
-import csv
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -14,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from gateway.audit.account import time_text
+from gateway.audit.countries import countries
 from gateway.audit.specimens import Specimen
 from gateway.audit.text import UNREAD, counts
 from gateway.audit.timeline import Timeline
@@ -104,18 +103,9 @@ def _tiles(contacts: list[Mapping[str, Any]]) -> list[Tile]:
             each[1] += sum(contact["identifiers"].values())
             each[2] += contact["would"].get("block", 0)
     return [
-        Tile(code, name, column, row, *sums.get(code, ()))
-        for code, (name, column, row) in _countries().items()
+        Tile(code, one.name, one.column, one.row, *sums.get(code, ()))
+        for code, one in countries().items()
     ]
-
-
-@functools.cache
-def _countries() -> Mapping[str, tuple[str, int, int]]:
-    text = files("gateway.audit").joinpath("countries.csv").read_text("utf-8")
-    return {
-        one["code"]: (one["name"], int(one["column"]), int(one["row"]))
-        for one in csv.DictReader(text.splitlines())
-    }
 
 
 def _bars(timeline: Timeline) -> list[Bar]:
