@@ -12,6 +12,7 @@ from gateway.cli.checking import check
 from gateway.cli.comparing import diff
 from gateway.cli.host import lock, unlock
 from gateway.cli.running import demo_, exit_, init, run, worker
+from gateway.cli.top import top
 from gateway.cli.updating import update
 from gateway.cli.verifying import verify
 
@@ -25,6 +26,6 @@ def main() -> None:
 for command in (
     *(run, exit_, init, demo_, worker),
     *(check, explain, test, diff, locate, audit),
-    *(status, reload, update, verify, lock, unlock),
+    *(status, top, reload, update, verify, lock, unlock),
 ):
     main.add_command(command)

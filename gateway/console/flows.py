@@ -21,13 +21,14 @@ from gateway.model import Axis, Facts, Place
 _SLICE = 250
 # Of sets of jurisdictions at hand.
 _MAX_REMEMBERED = 16_384
-# However many ask, the table is walked through once in this time.
+# However many ask, the table is walked through once in this time, and for a tenth of all time.
 _FRESH_S = 0.9
+_REST = 10
 NO_JURISDICTION = "none"
 # An operator's own file may name any country; so many are told.
 _MOST = 400
 
-_Whose = tuple[Place, bytes, tuple[str, ...], tuple[bytes, ...]]
+_Whose = Place | tuple[Place, bytes, tuple[str, ...], tuple[bytes, ...]]
 """All that a flow's jurisdictions rest on."""
 
 
@@ -40,9 +41,11 @@ class FlowSums:
         self._seconds: Callable[[], float] = reactor.seconds
         self._cooperator = Cooperator(scheduler=lambda turn: reactor.callLater(0, turn))
         self._sums = _Sums()
-        self._at_s: float | None = None
+        self._until_s: float | None = None
+        """So long the sums are fresh."""
         self._waiting: list[Deferred[dict[str, Any]]] | None = None
         self._epoch: Epoch | None = None
+        self._place_decides = False
         self._members: dict[_Whose, tuple[str, ...]] = {}
 
     def stop(self) -> None:
@@ -51,7 +54,7 @@ class FlowSums:
 
     def ask(self) -> Deferred[dict[str, Any]]:
         """Fire with the sums, at most a second old, as JSON."""
-        if self._at_s is not None and self._seconds() - self._at_s < _FRESH_S:
+        if self._until_s is not None and self._seconds() < self._until_s:
             return succeed(self._sums.told())
         waits: Deferred[dict[str, Any]] = Deferred()
         if self._waiting is not None:
@@ -65,12 +68,16 @@ class FlowSums:
         if self._epoch is not self._table.epoch:
             self._epoch = self._table.epoch
             self._members.clear()
-        sums, flows = _Sums(), self._table.flows()
+            self._place_decides = not any(
+                one.networks or one.exceptions for one in self._epoch.policy.jurisdictions.values()
+            )
+        sums, flows, began_s = _Sums(), self._table.flows(), self._seconds()
         while part := tuple(islice(flows, _SLICE)):
             for flow in part:
                 self._add(sums, flow)
             yield
-        self._sums, self._at_s = sums, self._seconds()
+        now_s = self._seconds()
+        self._sums, self._until_s = sums, now_s + max(_FRESH_S, _REST * (now_s - began_s))
         waiting, self._waiting = self._waiting or [], None
         for each in waiting:
             each.callback(sums.told())
@@ -89,7 +96,9 @@ class FlowSums:
         sums.total += 1
         sums.countries[countries[0] if countries else NOWHERE, action] += 1
         sums.traffic[traffic.value if traffic is not None else "unknown", action] += 1
-        key = facts.place, facts.key.destination.address, facts.names, facts.further
+        key: _Whose = facts.place
+        if facts.names or facts.further or not self._place_decides:
+            key = facts.place, facts.key.destination.address, facts.names, facts.further
         for name in self._members.get(key) or self._remember(key, facts):
             sums.jurisdictions[name, action] += 1
 

@@ -141,7 +141,7 @@ class _Follower:
         self._said_s = self._took_s = now_s
         self._is_full = False
         request.notifyFinish().addBoth(self._finished)
-        self._abort: Callable[[], None] = request.channel.abortConnection
+        self._abort: Callable[[], None] = request.channel.forceAbortClient
         request.registerProducer(self, True)
 
     def take(self, events: bytes, number: int, now_s: float) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gateway.console.counts import NOWHERE, Counts
@@ -22,14 +21,16 @@ NOT_CARRIED = "not carried"
 BARRED = "not resolved"
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
+    """A tuple, since one is made for each decision."""
+
     number: int
     at: datetime.datetime
     client: bytes
     transport: Transport | None
     content: Content | None
-    country: str
+    country: str | None
+    """None: not told."""
     verdict: Verdict
     but: str
     """What became of it otherwise; "" for nothing."""
@@ -51,9 +52,10 @@ class Recent:
     def decided(self, epoch: Epoch, judged: Judged, payload: bytes | None) -> bool:
         """Observer API."""
         facts = judged.facts
+        transport, client, _ = facts.key
         countries = facts.place.values.get(Axis.LOCATION)
         country = countries[0] if countries else NOWHERE
-        self._add(facts.key.client, judged.verdict, facts.key.transport, facts.content, country)
+        self._add(client, judged.verdict, transport, facts.content, country)
         return True
 
     def ended(self, flow: Flow) -> None:
@@ -76,14 +78,12 @@ class Recent:
         verdict: Verdict,
         transport: Transport | None = None,
         content: Content | None = None,
-        country: str = NOWHERE,
+        country: str | None = None,
         but: str = "",
     ) -> None:
         self._number += 1
-        entry = _Entry(
-            *(self._number, self._now(), client.address, transport, content, country),
-            *(verdict, but),
-        )
+        number, at = self._number, self._now()
+        entry = _Entry(number, at, client.address, transport, content, country, verdict, but)
         self._entries.append(entry)
 
 

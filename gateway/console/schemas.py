@@ -141,7 +141,8 @@ class Decision(Closed):
     traffic: str | None
     plaintext: list[str] | None
     """Kinds of identifier; null: not looked at, or it cannot be told."""
-    country: str
+    country: str | None
+    """"none": no source places it; null: not told."""
     action: str
     target: str | None
     rule: str

@@ -234,8 +234,9 @@ class _Request(Request):
 
     def finish(self) -> None:
         """http.Request API."""
-        _connection(self).waits()
+        connection = _connection(self)
         super().finish()
+        connection.waits()
 
 
 class _Patient(ProtocolWrapper):
@@ -245,8 +246,8 @@ class _Patient(ProtocolWrapper):
 
     def makeConnection(self, transport: ITransport) -> None:
         """IProtocol API."""
-        self.waits()
         super().makeConnection(transport)
+        self.waits()
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # its default
         """IProtocol API."""
@@ -256,7 +257,12 @@ class _Patient(ProtocolWrapper):
     def waits(self) -> None:
         """Cut it unless a request comes."""
         self.is_served()
-        self._late = self.factory.reactor.callLater(_TIMEOUT_S, self.abortConnection)
+        self._late = self.factory.reactor.callLater(_TIMEOUT_S, self.cut)
+
+    def cut(self) -> None:
+        """End it."""
+        self._late = None
+        self.abortConnection()
 
     def is_served(self) -> None:
         """Let it take its time: it is our turn."""
