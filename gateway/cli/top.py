@@ -100,15 +100,11 @@ def screen(said: Said, rate: float | None, height: int = 0) -> Group:
     Args:    said: by part; rate: decisions a second, None if it is not known yet; height: rows of
              the terminal, 0 for as many as it takes.
     """
-    parts: list[RenderableType] = [
-        _head(said, rate),
-        _where(said["flows"]),
-        _rules(said["policy"]),
-        _exits(said),
-    ]
-    used = 12 + len(said["policy"]["rules"]) + len(said["status"]["exits"])
+    flows, policy = said["flows"], said["policy"]
+    parts: list[RenderableType] = [_head(said, rate), _where(flows), _rules(policy), _exits(said)]
+    used = 12 + len(policy["rules"]) + len(said["status"]["exits"])
     most = max(3, height - used - 12) if height else 10
-    return Group(*parts, _recent(said["flows"]["recent"][:most]))
+    return Group(*parts, _recent(flows["recent"][:most]))
 
 
 def _head(said: Said, rate: float | None) -> Group:
@@ -172,12 +168,13 @@ def _recent(decisions: list[Said]) -> Table:
     for one in decisions:
         what = (one["transport"], one["protocol"], one["message"], one["traffic"])
         verdict = one["action"] + (f" {one['target']}" if one["target"] else "")
+        where = one["country"] or ""
         colour = _COLOURS["block" if one["but"] else one["action"]]
         table.add_row(
             one["time"][11:23],
             one["client"],
             Text(" ".join(word for word in what if word)),
-            Text({None: "", "none": "nowhere known"}.get(one["country"], one["country"])),
+            Text({"": "", "none": "not known"}.get(where, where)),
             Text(verdict + (", blocked" if one["but"] else ""), style=colour),
             Text(one["rule"]),
         )

@@ -44,16 +44,17 @@ class FlowSums:
         self._until_s: float | None = None
         """So long the sums are fresh."""
         self._waiting: list[Deferred[dict[str, Any]]] | None = None
-        self._epoch: Epoch | None = None
-        self._place_decides = False
         self._members: dict[_Whose, tuple[str, ...]] = {}
+        self._enter(table.epoch)
 
     def stop(self) -> None:
         """Walk no further; who waits is not answered."""
+        self._waiting = None
         self._cooperator.stop()
 
     def ask(self) -> Deferred[dict[str, Any]]:
-        """Fire with the sums, at most a second old, as JSON."""
+        """Fire with the sums as JSON: a second old, and of a large table ten times as long as a walk
+        through it takes."""
         if self._until_s is not None and self._seconds() < self._until_s:
             return succeed(self._sums.told())
         waits: Deferred[dict[str, Any]] = Deferred()
@@ -66,11 +67,7 @@ class FlowSums:
 
     def _walk(self) -> Iterator[None]:
         if self._epoch is not self._table.epoch:
-            self._epoch = self._table.epoch
-            self._members.clear()
-            self._place_decides = not any(
-                one.networks or one.exceptions for one in self._epoch.policy.jurisdictions.values()
-            )
+            self._enter(self._table.epoch)
         sums, flows, began_s = _Sums(), self._table.flows(), self._seconds()
         while part := tuple(islice(flows, _SLICE)):
             for flow in part:
@@ -81,6 +78,12 @@ class FlowSums:
         waiting, self._waiting = self._waiting or [], None
         for each in waiting:
             each.callback(sums.told())
+
+    def _enter(self, epoch: Epoch) -> None:
+        self._epoch = epoch
+        self._members.clear()
+        jurisdictions = epoch.policy.jurisdictions.values()
+        self._place_decides = not any(one.networks or one.exceptions for one in jurisdictions)
 
     def _failed(self, failure: Any) -> None:
         waiting, self._waiting = self._waiting or [], None
@@ -105,7 +108,7 @@ class FlowSums:
     def _remember(self, key: _Whose, facts: Facts) -> tuple[str, ...]:
         if len(self._members) >= _MAX_REMEMBERED:
             self._members.clear()
-        sets = self._table.epoch.policy.jurisdictions_of(facts)
+        sets = self._epoch.policy.jurisdictions_of(facts)
         names = *sorted(sets.members), *(f"{one}?" for one in sorted(sets.undetermined))
         self._members[key] = names or (NO_JURISDICTION,)
         return self._members[key]
