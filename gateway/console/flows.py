@@ -53,8 +53,7 @@ class FlowSums:
         self._cooperator.stop()
 
     def ask(self) -> Deferred[dict[str, Any]]:
-        """Fire with the sums as JSON: a second old, and of a large table ten times as long as a walk
-        through it takes."""
+        """Fire with the sums as JSON: a second old at most, or ten times as long as they take."""
         if self._until_s is not None and self._seconds() < self._until_s:
             return succeed(self._sums.told())
         waits: Deferred[dict[str, Any]] = Deferred()
