@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 from gateway.console.recent import MOST
 from gateway.evidence.keys import load_key
 from gateway.evidence.pseudonyms import Pseudonyms
+from gateway.flow.table import Flow
 from gateway.model import Action, Endpoint, Verdict, pack
 from tests.support.bundled import world
 from tests.support.console import TO_NOBODY, TO_US, ConsoleCase
@@ -44,9 +46,14 @@ class FlowsTests(ConsoleCase):
 
     def test_one_walk(self) -> None:
         """However many ask in a second, the table is walked through once."""
-        walks = []
+        walks: list[object] = []
         flows = self.core.table.flows
-        self.patch(self.core.table, "flows", lambda: walks.append(1) or flows())
+
+        def counted() -> Iterator[Flow]:
+            walks.append(1)
+            return flows()
+
+        self.patch(self.core.table, "flows", counted)
         for _ in range(20):
             self.ask("GET", "/api/flows")
         self.assertEqual(len(walks), 1)

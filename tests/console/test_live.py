@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
@@ -35,6 +36,16 @@ class Channel(DummyChannel):
         self.is_cut = True
 
 
+def channel(request: Request) -> Channel:
+    """Give a request's connection."""
+    return cast(Channel, request.channel)
+
+
+def written(request: Request) -> io.BytesIO:
+    """Give what was written to it."""
+    return cast(io.BytesIO, cast(Any, request.channel.transport).written)
+
+
 class LiveTests(SynchronousTestCase):
     """Two parts that change when the test says so."""
 
@@ -61,10 +72,9 @@ class LiveTests(SynchronousTestCase):
 
     def heard(self, request: Request) -> list[tuple[str, str, Any]]:
         """Give (id, event, data) of each event that came since it was asked last."""
-        transport = request.channel.transport
-        body = transport.written.getvalue().decode().rpartition("\r\n\r\n")[2]
-        transport.written.seek(0)
-        transport.written.truncate()
+        body = written(request).getvalue().decode().rpartition("\r\n\r\n")[2]
+        written(request).seek(0)
+        written(request).truncate()
         events = []
         for text in body.split("\n\n"):
             fields = dict(line.split(": ", 1) for line in text.splitlines() if line[:1] != ":")
@@ -109,28 +119,28 @@ class LiveTests(SynchronousTestCase):
         request = self.follow()
         self.heard(request)
         self.clock.pump([1] * 14)
-        self.assertEqual(request.channel.transport.written.getvalue(), b"")
+        self.assertEqual(written(request).getvalue(), b"")
         self.clock.advance(1)
-        self.assertEqual(request.channel.transport.written.getvalue(), b": still here\n\n")
+        self.assertEqual(written(request).getvalue(), b": still here\n\n")
 
     def test_slow(self) -> None:
         """Who is full gets nothing, and then the newest only; who stays full is cut."""
         slow, other = self.follow(), self.follow()
         self.heard(slow)
-        slow.channel.producer.pauseProducing()
+        channel(slow).producer.pauseProducing()
         for at in range(1, 6):
             self.parts["one"] = {"at": at}
             self.clock.advance(1)
         self.assertEqual(self.heard(slow), [])
-        slow.channel.producer.resumeProducing()
+        channel(slow).producer.resumeProducing()
         self.clock.advance(1)
         self.assertEqual([one[2] for one in self.heard(slow)], [{"at": 5}])
-        slow.channel.producer.pauseProducing()
+        channel(slow).producer.pauseProducing()
         self.clock.pump([1] * 19)
-        self.assertFalse(slow.channel.is_cut)
+        self.assertFalse(channel(slow).is_cut)
         self.clock.pump([1] * 3)
-        self.assertTrue(slow.channel.is_cut)
-        self.assertFalse(other.channel.is_cut)
+        self.assertTrue(channel(slow).is_cut)
+        self.assertFalse(channel(other).is_cut)
 
     def test_many(self) -> None:
         """So many may follow; the next is refused until one goes, and costs nothing."""
@@ -152,7 +162,7 @@ class LiveTests(SynchronousTestCase):
         self.patch(self, "part", lambda name: fail(ValueError("a fault")))
         self.clock.advance(1)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
-        del self.part  # type: ignore[misc]  # the patch
+        del self.part
         self.parts["one"] = {"at": 1}
         self.clock.advance(1)
         self.assertEqual([one[2] for one in self.heard(request)], [{"at": 1}])

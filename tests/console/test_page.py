@@ -150,7 +150,7 @@ class AttackTests(ConsoleCase):
         """A request that trickles in is cut after half a minute, whatever it still sends."""
         transport = self.connect()
         for _ in range(29):
-            transport.protocol.dataReceived(b"G")  # type: ignore[union-attr]  # it is connected
+            transport.protocol.dataReceived(b"G")
             self.reactor.advance(1)
             self.assertTrue(transport.connected)
         self.reactor.advance(1.5)
@@ -160,7 +160,7 @@ class AttackTests(ConsoleCase):
         """So is a body that trickles in."""
         transport = self.send("POST", "/api/explain", content_length="1000")
         for _ in range(29):
-            transport.protocol.dataReceived(b"{")  # type: ignore[union-attr]  # it is connected
+            transport.protocol.dataReceived(b"{")
             self.reactor.advance(1)
         self.reactor.advance(1.5)
         self.assertFalse(transport.connected)

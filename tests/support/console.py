@@ -109,11 +109,12 @@ class ConsoleCase(SynchronousTestCase):
         """Open a connection."""
         transport = Transport()
         protocol = self.site.buildProtocol(transport.getPeer())
+        assert protocol is not None, "so many connections are allowed"
         transport.protocol = protocol
         protocol.makeConnection(transport)
         return transport
 
-    def send(self, method: str, path: str, body: bytes = b"", **fields: str) -> Transport:
+    def send(self, method: str, path: str, body: bytes = b"", /, **fields: str) -> Transport:
         """Send a request; "_" in a field's name stands for "-"."""
         fields = {"host": "127.0.0.1:8470", "content_length": str(len(body)), **fields}
         lines = [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]
@@ -123,7 +124,7 @@ class ConsoleCase(SynchronousTestCase):
         self.reactor.advance(0)
         return transport
 
-    def ask(self, method: str, path: str, body: bytes = b"", **fields: str) -> Answer:
+    def ask(self, method: str, path: str, body: bytes = b"", /, **fields: str) -> Answer:
         """Send a request, and read the answer."""
         return answer(self.send(method, path, body, **fields).value(), method)
 
