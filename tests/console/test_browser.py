@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import importlib.util
 import os
 import shutil
@@ -13,12 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import socks
 from twisted.trial.unittest import SkipTest
 
 from tests.support.epochs import PING, STUN
 from tests.support.rows import rows
 from tests.support.running import RunningCase
+
+socks: Any = importlib.import_module("socks")  # PySocks has no types
 
 SECRET = "correct horse"
 CONSOLE = """\
