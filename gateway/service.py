@@ -14,7 +14,7 @@ from gateway import config as sections
 from gateway.canaries import Canaries
 from gateway.config import Config, MasqueExit
 from gateway.console.attendance import Attendance
-from gateway.console.counts import Counts
+from gateway.console.recent import Seen
 from gateway.console.status import Door, Process, sentence
 from gateway.console.status import Exit as Way
 from gateway.core import Core, World
@@ -47,8 +47,8 @@ class Gateway:
         problems = [*_listener_faults(config), *_exit_faults(config)]
         if problems:
             raise InputError(problems)
-        counts = Counts()
-        self.core = Core(reactor, config, world, (counts, *observers))
+        seen = Seen.begin(world.now)
+        self.core = Core(reactor, config, world, (*seen, *observers))
         self.outward = Outward(reactor, config, self.core)
         wiring = self.outward.wiring
         self.listeners: list[Listener] = [_listener(one, wiring) for one in config.doors]
@@ -58,7 +58,7 @@ class Gateway:
         self.router = RouterMode(reactor, config, self.core, wiring) if config.transparent else None
         self.core.on_adopted += [listener.rejudge for listener in self.listeners]
         self.canaries = Canaries(reactor, self.core, config.canaries)
-        self._attendance = Attendance(reactor, self.core, self._process, counts)
+        self._attendance = Attendance(reactor, self.core, self._process, seen)
         self.core.counting.append(self._counted)
         if not config.exits and any(self.core.table.epoch.policy.targets()):
             _log.warn("there is no exit: what the policy wraps is blocked")
@@ -151,8 +151,8 @@ class ExitServer:
         problems = list(_credential_faults(config, ("exit",), section))
         if problems:
             raise InputError(problems)
-        counts = Counts()
-        self.core = Core(reactor, config, world, (counts, *observers))
+        seen = Seen.begin(world.now)
+        self.core = Core(reactor, config, world, (*seen, *observers))
         self._exit = Exit(
             reactor,
             Endpoint.parse(section.address),
@@ -162,7 +162,7 @@ class ExitServer:
             gateways=section.gateways,
         )
         self.core.on_adopted.append(self._exit.rejudge)
-        self._attendance = Attendance(reactor, self.core, self._process, counts)
+        self._attendance = Attendance(reactor, self.core, self._process, seen)
         self.canaries = Canaries(reactor, self.core, config.canaries)
         self.core.counting.append(lambda: self.counters)
         self.bound: Endpoint | None = None

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.audit.account import time_text
-from gateway.audit.sheet import countries, template
+from gateway.audit.countries import countries
+from gateway.audit.sheet import template
 from gateway.audit.specimens import Specimen
 from gateway.audit.text import UNREAD, counts, sentence
 from gateway.audit.timeline import Timeline

@@ -1,26 +1,12 @@
-"""The sheet that pages for print share: its look, and a map of tiles.  Owns: jinja2's environment,
-the countries and where each lies on a grid.  Knows: jinja2, ISO 3166-1 (countries.csv).
-Never: what a page tells."""
+"""The sheet that pages for print share: its look, and a map of tiles.  Owns: jinja2's environment.
+Knows: jinja2.  Never: what a page tells."""
 
 from __future__ import annotations
 
-import csv
-import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib.resources import files
 
 from jinja2 import BaseLoader, DictLoader, Environment, StrictUndefined, Template
-
-
-@dataclass(frozen=True, slots=True)
-class Country:
-    """One tile of the map."""
-
-    code: str
-    name: str
-    column: int
-    row: int
 
 
 def template(package: str, name: str, filters: Mapping[str, Callable[..., object]]) -> Template:
@@ -40,13 +26,3 @@ def _loader(package: str, name: str) -> BaseLoader:
     own = {name: files(package).joinpath(name)}
     shared = {one: files("gateway.audit").joinpath(one) for one in ("sheet.html", "map.html")}
     return DictLoader({one: path.read_text("utf-8") for one, path in (shared | own).items()})
-
-
-@functools.cache
-def countries() -> Mapping[str, Country]:
-    """Give all countries by their codes."""
-    text = files("gateway.audit").joinpath("countries.csv").read_text("utf-8")
-    return {
-        one["code"]: Country(one["code"], one["name"], int(one["column"]), int(one["row"]))
-        for one in csv.DictReader(text.splitlines())
-    }

@@ -13,6 +13,7 @@ from gateway.cli.comparing import diff
 from gateway.cli.host import lock, unlock
 from gateway.cli.reporting import report
 from gateway.cli.running import demo_, exit_, init, run, worker
+from gateway.cli.top import top
 from gateway.cli.updating import update
 from gateway.cli.verifying import verify
 
@@ -26,6 +27,6 @@ def main() -> None:
 for command in (
     *(run, exit_, init, demo_, worker),
     *(check, explain, test, diff, locate, audit),
-    *(status, reload, update, verify, report, lock, unlock),
+    *(status, top, reload, update, verify, report, lock, unlock),
 ):
     main.add_command(command)

@@ -34,7 +34,7 @@ config_option = click.option(
 @clear_errors
 def status(config_path: str, as_json: bool) -> None:
     """Say how a running gateway or exit is: status 0 if all is well, 1 if not, 2 if none runs."""
-    _, said = _ask(config_path, "GET", "/status")
+    _, said = ask(config_path, "GET", "/status")
     print_json(said) if as_json else _show(stdout(), said)
     sys.exit(0 if said["health"] == "ok" else 1)
 
@@ -45,7 +45,7 @@ def status(config_path: str, as_json: bool) -> None:
 @clear_errors
 def reload(config_path: str, as_json: bool) -> None:
     """Have a running gateway or exit load policy and data again; 1 if they are refused."""
-    code, said = _ask(config_path, "POST", "/reload")
+    code, said = ask(config_path, "POST", "/reload")
     is_good = code == http.client.OK
     if as_json:
         print_json({"accepted": is_good, **said})
@@ -73,7 +73,7 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def _ask(config_path: str, method: str, what: str) -> tuple[int, dict[str, Any]]:
+def ask(config_path: str, method: str, what: str) -> tuple[int, dict[str, Any]]:
     """Ask a process; raises CarryError where none answers."""
     path = control.path_of(config.load(config_path))
     connection = _Connection(path)

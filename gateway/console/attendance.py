@@ -5,6 +5,7 @@ Never: carrying traffic: it goes on without these."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
@@ -13,9 +14,13 @@ from twisted.logger import Logger
 
 from gateway.console.control import Control, path_of
 from gateway.console.counts import Counts
+from gateway.console.explaining import Explaining
 from gateway.console.guarding import Guard, Scope, Token
+from gateway.console.live import Live, Part
 from gateway.console.metrics import Metrics
+from gateway.console.recent import Seen
 from gateway.console.status import Process, Status, status
+from gateway.console.telling import Telling
 from gateway.console.web import Answers, Api, Web
 from gateway.core import Core
 from gateway.errors import CarryError, InputError
@@ -29,15 +34,21 @@ class Attendance:
     """What serves the people who look after a process."""
 
     def __init__(
-        self, reactor: Any, core: Core, process: Callable[[], Process], counts: Counts
+        self, reactor: Any, core: Core, process: Callable[[], Process], seen: Seen
     ) -> None:
         """Open nothing yet."""
         self._config = config = core.config
         self._process = process
         self._started = core.world.now()
-        self._control = Control(reactor, path_of(config), self.status, core.reload)
+        self._telling = telling = Telling(reactor, core, seen)
+        asked: dict[str, Part] = {"status": partial(maybeDeferred, self.status)}
+        asked["flows"] = telling.flows
+        asked["policy"] = partial(maybeDeferred, telling.policy)
+        asked["data"] = partial(maybeDeferred, telling.data)
+        self._control = Control(reactor, path_of(config), asked, core.reload)
+        self._live = Live(reactor, asked, core.world.random_octets(6).hex())
         self._watch = Watch(reactor, core) if config.watch else None
-        self._web = None if config.console is None else self._console(reactor, core, counts)
+        self._web = None if config.console is None else self._console(reactor, core, seen.counts)
 
     def status(self) -> Status:
         """Give the process's status."""
@@ -53,7 +64,11 @@ class Attendance:
         ]
         guard = Guard(reactor.seconds, hosts, tokens, reads_freely=not tokens)
         metrics = Metrics(self.status, lambda: core.table.epoch, counts, core.world.now)
-        return Web(reactor, address, Api(guard, Answers(self.status, metrics, core.reload)))
+        explaining = Explaining(reactor.seconds, lambda: core.table.epoch)
+        answers = Answers(
+            *(self.status, metrics, core.reload, self._telling, explaining, self._live)
+        )
+        return Web(reactor, address, Api(guard, answers))
 
     def start(self) -> None:
         """Begin; a control socket that cannot be opened is a line in the log.
@@ -81,6 +96,8 @@ class Attendance:
         """End; fires when the socket is closed."""
         if self._watch is not None:
             self._watch.stop()
+        self._live.stop()
+        self._telling.stop()
         closing = [maybeDeferred(self._control.stop)]
         if self._web is not None:
             closing.append(maybeDeferred(self._web.stop))

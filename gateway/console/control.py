@@ -2,6 +2,7 @@
 Knows: RFC 9110, twisted.web.  Never: the network; who may connect, the file's mode says.
 
     GET  /status   the status, as JSON
+    GET  /flows, /policy, /data   as the console's /api/flows and so on
     POST /reload   loads policy and data again, and answers when it is done: the status; 200 if they
                    came into force, 409 if they were refused
 """
@@ -11,20 +12,22 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
-from twisted.web.http import CONFLICT
+from twisted.python.failure import Failure
+from twisted.web.http import CONFLICT, INTERNAL_SERVER_ERROR
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from gateway.config import Config
-from gateway.console.status import Status
+from gateway.console.live import Part
 from gateway.errors import CarryError
+from gateway.flow.account import Account
 
 _log = Logger(namespace="gateway.console")
 
@@ -46,13 +49,17 @@ class Control:
         self,
         reactor: Any,
         path: Path,
-        status: Callable[[], Status],
+        asked: Mapping[str, Part],
         reload: Callable[[], Deferred[bool]],
     ) -> None:
-        """Open nothing yet."""
+        """Open nothing yet.
+
+        Args:    asked: what can be asked for, by name; "status" is.
+        """
         root = Resource()
-        root.putChild(b"status", _Asked(status))
-        root.putChild(b"reload", _Reload(status, reload))
+        for name, part in asked.items():
+            root.putChild(name.encode(), _Asked(part))
+        root.putChild(b"reload", _Reload(asked["status"], reload))
         self._site = _Silent(root, timeout=_TIMEOUT_S, reactor=reactor)
         self._reactor = reactor
         self.path = path
@@ -103,42 +110,51 @@ class _Silent(Site):
         """HTTPFactory API."""
 
 
-class _Asked(Resource):
+class _Answering(Resource):
+    """Answers with a JSON object, when it is there."""
+
     isLeaf = True
 
-    def __init__(self, status: Callable[[], Status]) -> None:
+    def answer(self, request: Request, asked: Deferred[Account]) -> int:
+        """Answer; what fails is 500 and a line in the log."""
+        gone: list[object] = []
+        request.notifyFinish().addErrback(gone.append)
+        asked.addErrback(self._failed, request).addCallback(self._answered, request, gone)
+        return NOT_DONE_YET
+
+    def _failed(self, failure: Failure, request: Request) -> Account:
+        _log.failure("a question on the control socket failed", failure)
+        request.setResponseCode(INTERNAL_SERVER_ERROR)
+        return {"error": failure.getErrorMessage()}
+
+    def _answered(self, said: Account, request: Request, gone: list[object]) -> None:
+        if not gone:
+            request.setHeader(b"Content-Type", b"application/json")
+            request.write(json.dumps(said).encode())
+            request.finish()
+
+
+class _Asked(_Answering):
+    def __init__(self, part: Part) -> None:
         super().__init__()
-        self._status = status
+        self._part = part
 
-    def render_GET(self, request: Request) -> bytes:
+    def render_GET(self, request: Request) -> int:
         """Resource API."""
-        return _json(request, self._status())
+        return self.answer(request, self._part())
 
 
-class _Reload(Resource):
-    isLeaf = True
-
-    def __init__(self, status: Callable[[], Status], reload: Callable[[], Deferred[bool]]) -> None:
+class _Reload(_Answering):
+    def __init__(self, status: Part, reload: Callable[[], Deferred[bool]]) -> None:
         super().__init__()
         self._status = status
         self._reload = reload
 
     def render_POST(self, request: Request) -> int:
         """Resource API."""
-        gone: list[object] = []
-        request.notifyFinish().addErrback(gone.append)
-        self._reload().addCallback(self._reloaded, request, gone)
-        return NOT_DONE_YET
+        return self.answer(request, self._reload().addCallback(self._reloaded, request))
 
-    def _reloaded(self, is_good: bool, request: Request, gone: list[object]) -> None:
-        if gone:
-            return
+    def _reloaded(self, is_good: bool, request: Request) -> Deferred[Account]:
         if not is_good:
             request.setResponseCode(CONFLICT)
-        request.write(_json(request, self._status()))
-        request.finish()
-
-
-def _json(request: Request, status: Status) -> bytes:
-    request.setHeader(b"Content-Type", b"application/json")
-    return json.dumps(status).encode()
+        return self._status()

@@ -28,6 +28,11 @@ HEADERS = {
 }
 POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 """The Content-Security-Policy of what is no page."""
+PAGE_POLICY = (
+    f"{POLICY}; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
+"""Of the page: its own files, and no text ever becomes markup or script."""
 
 
 class Scope(StrEnum):
@@ -55,6 +60,28 @@ class Refusal(GatewayError):
         self.code = code
 
 
+class Rate:
+    """A bound on how often something is asked for: a token bucket."""
+
+    def __init__(self, seconds: Callable[[], float], per_s: float, burst: float) -> None:
+        """Begin with a full bucket; `seconds` is a clock that never goes back."""
+        self._seconds = seconds
+        self._per_s, self._burst = per_s, burst
+        self._left, self._at_s = burst, seconds()
+
+    def take(self) -> None:
+        """Let one request through.
+
+        Raises:  Refusal: there were too many.
+        """
+        now_s = self._seconds()
+        self._left = min(self._burst, self._left + (now_s - self._at_s) * self._per_s)
+        self._at_s = now_s
+        if self._left < 1:
+            raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, "too many requests; ask again in a second")
+        self._left -= 1
+
+
 class Guard:
     """Lets a request through, or says why not."""
 
@@ -71,19 +98,19 @@ class Guard:
         Args:    seconds: a clock that never goes back; hosts: what the Host field may say, lower
                  case, without a port; reads_freely: reading needs no token.
         """
-        self._seconds = seconds
+        self._rate = Rate(seconds, _RATE_PER_S, _BURST)
         self._hosts = frozenset(hosts)
         self._tokens = tuple(tokens)
         self._reads_freely = reads_freely
-        self._left, self._at_s = _BURST, seconds()
 
     def admit(self, request: Request, scope: Scope) -> None:
         """Let a request through.
 
         Raises:  Refusal.
         """
-        self._rate()
+        self._rate.take()
         self._is_addressed(request)
+        _is_own(request)
         token = self._token(request)
         if scope is Scope.READ and self._reads_freely:
             return
@@ -92,25 +119,23 @@ class Guard:
         if scope not in token.scopes:
             raise Refusal(HTTPStatus.FORBIDDEN, f'the token "{token.name}" has no scope "{scope}"')
 
-    def _rate(self) -> None:
-        now_s = self._seconds()
-        self._left = min(_BURST, self._left + (now_s - self._at_s) * _RATE_PER_S)
-        self._at_s = now_s
-        if self._left < 1:
-            raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, "too many requests; ask again in a second")
-        self._left -= 1
-
     def _is_addressed(self, request: Request) -> None:
         """A page of somebody else's may send its visitor's browser here, also by a name of its own
         that it lets point here (DNS rebinding): the browser then says so."""
         host = request.getRequestHostname().decode("latin-1").lower()
         if host not in self._hosts:
             raise Refusal(HTTPStatus.MISDIRECTED_REQUEST, "not the console of this name")
-        if (request.getHeader("sec-fetch-site") or "none") not in ("none", "same-origin"):
-            raise Refusal(HTTPStatus.FORBIDDEN, "another site's page may not ask here")
-        origin = request.getHeader("origin")
-        if origin is not None and not _same(origin, request):
-            raise Refusal(HTTPStatus.FORBIDDEN, "another site's page may not ask here")
+
+    def admit_page(self, request: Request) -> None:
+        """Let a request for the page or a file of its through: they are the same for everybody and
+        tell nothing, so that they need no token, and a link on another site's page may lead here.
+
+        Raises:  Refusal.
+        """
+        self._rate.take()
+        self._is_addressed(request)
+        if request.getHeader("sec-fetch-mode") != "navigate" or _is_framed(request):
+            _is_own(request)
 
     def _token(self, request: Request) -> Token | None:
         """Find whose token a request bears; None: it bears none.
@@ -128,6 +153,19 @@ class Guard:
             if found:
                 return found[0]
         raise Refusal(HTTPStatus.UNAUTHORIZED, "the token is nobody's")
+
+
+def _is_own(request: Request) -> None:
+    """Raises Refusal where a browser says that another site's page asks."""
+    if (request.getHeader("sec-fetch-site") or "none") not in ("none", "same-origin"):
+        raise Refusal(HTTPStatus.FORBIDDEN, "another site's page may not ask here")
+    origin = request.getHeader("origin")
+    if origin is not None and not _same(origin, request):
+        raise Refusal(HTTPStatus.FORBIDDEN, "another site's page may not ask here")
+
+
+def _is_framed(request: Request) -> bool:
+    return (request.getHeader("sec-fetch-dest") or "document") != "document"
 
 
 def _same(origin: str, request: Request) -> bool:

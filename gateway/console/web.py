@@ -7,20 +7,25 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from importlib.resources import files
 from typing import Any
 
 from klein import Klein
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IDelayedCall, ITransport
 from twisted.logger import Logger
-from twisted.protocols.policies import WrappingFactory
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.server import Request, Site
 
-from gateway.console.guarding import HEADERS, POLICY, Guard, Refusal, Scope
+from gateway.console.explaining import Explaining
+from gateway.console.guarding import HEADERS, PAGE_POLICY, POLICY, Guard, Refusal, Scope
+from gateway.console.live import Live
 from gateway.console.metrics import TYPE, Metrics
+from gateway.console.openapi import document
 from gateway.console.status import Status
+from gateway.console.telling import Telling, tiles
 from gateway.model import Endpoint
 
 _log = Logger(namespace="gateway.console")
@@ -28,6 +33,16 @@ _log = Logger(namespace="gateway.console")
 _TIMEOUT_S = 30.0
 _MAX_CONNECTIONS = 64
 _MAX_BODY_LEN = 65_536
+
+# The page's files; nothing else of the package is served.
+_FILES = {
+    "index.html": "text/html; charset=utf-8",
+    "console.css": "text/css; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+    **dict.fromkeys(
+        ("main.js", "following.js", "drawing.js", "explaining.js"), "text/javascript; charset=utf-8"
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +52,9 @@ class Answers:
     status: Callable[[], Status]
     metrics: Metrics
     reload: Callable[[], Deferred[bool]]
+    telling: Telling
+    explaining: Explaining
+    live: Live
 
 
 class Api:
@@ -47,6 +65,16 @@ class Api:
     def __init__(self, guard: Guard, answers: Answers) -> None:
         self._guard = guard
         self._answers = answers
+
+    @app.route("/", methods=["GET"])
+    def page(self, request: Request) -> bytes:
+        """For a person."""
+        return self._file(request, "index.html")
+
+    @app.route("/page/<name>", methods=["GET"])
+    def file(self, request: Request, name: str) -> bytes:
+        """A file of the page."""
+        return self._file(request, name)
 
     @app.route("/metrics", methods=["GET"])
     def metrics(self, request: Request) -> bytes:
@@ -60,6 +88,53 @@ class Api:
         """As `gateway status --json`."""
         self._admit(request, Scope.READ)
         return _json(request, self._answers.status())
+
+    @app.route("/api/policy", methods=["GET"])
+    def policy(self, request: Request) -> bytes:
+        """The policy in force."""
+        self._admit(request, Scope.READ)
+        return _json(request, self._answers.telling.policy())
+
+    @app.route("/api/data", methods=["GET"])
+    def data(self, request: Request) -> bytes:
+        """The sources of evidence."""
+        self._admit(request, Scope.READ)
+        return _json(request, self._answers.telling.data())
+
+    @app.route("/api/flows", methods=["GET"])
+    async def flows(self, request: Request) -> bytes:
+        """What flows, added up."""
+        self._admit(request, Scope.READ)
+        return _json(request, await self._answers.telling.flows())
+
+    @app.route("/api/countries", methods=["GET"])
+    def countries(self, request: Request) -> bytes:
+        """The map: the same for everybody."""
+        self._admit_page(request)
+        return _json(request, tiles())
+
+    @app.route("/api/openapi.json", methods=["GET"])
+    def openapi(self, request: Request) -> bytes:
+        """This, for programs."""
+        self._admit_page(request)
+        return _json(request, document())
+
+    @app.route("/api/events", methods=["GET"])
+    def events(self, request: Request) -> Deferred[None]:
+        """Whatever changes, as it changes."""
+        self._admit(request, Scope.READ)
+        return self._answers.live.follow(request)
+
+    @app.route("/api/explain", methods=["POST"])
+    def explain(self, request: Request) -> bytes:
+        """As `gateway explain --json`."""
+        self._admit(request, Scope.READ)
+        # No form of another site's page can send this type.
+        kind = (request.getHeader("content-type") or "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body has to be application/json")
+        assert request.content is not None, "a request that is whole has a body"
+        return _json(request, self._answers.explaining.answer(request.content.read()))
 
     @app.route("/api/reload", methods=["POST"])
     async def reload(self, request: Request) -> bytes:
@@ -89,10 +164,27 @@ class Api:
         return _json(request, {"error": str(failure.value)})
 
     def _admit(self, request: Request, scope: Scope) -> None:
-        for name, value in HEADERS.items():
-            request.setHeader(name, value)
-        request.setHeader("Content-Security-Policy", POLICY)
+        _protect(request)
         self._guard.admit(request, scope)
+
+    def _admit_page(self, request: Request) -> None:
+        _protect(request)
+        self._guard.admit_page(request)
+
+    def _file(self, request: Request, name: str) -> bytes:
+        self._admit_page(request)
+        kind = _FILES.get(name)
+        if kind is None:
+            raise Refusal(HTTPStatus.NOT_FOUND, "the page has no such file")
+        request.setHeader("Content-Security-Policy", PAGE_POLICY)
+        request.setHeader("Content-Type", kind)
+        return files("gateway.console").joinpath("page", name).read_bytes()
+
+
+def _protect(request: Request) -> None:
+    for name, value in HEADERS.items():
+        request.setHeader(name, value)
+    request.setHeader("Content-Security-Policy", POLICY)
 
 
 class Web:
@@ -104,7 +196,7 @@ class Web:
         self._address = address
         resource = api.app.resource()
         site = _Silent(resource, requestFactory=_Request, timeout=_TIMEOUT_S, reactor=reactor)
-        self._site = _Bounded(site)
+        self._site = _Bounded(site, reactor)
         self._port: Any = None
 
     def start(self) -> Endpoint:
@@ -126,7 +218,7 @@ class Web:
 
 
 class _Request(Request):
-    """A request whose body is small."""
+    """A request that is small, and comes in time."""
 
     def gotLength(self, length: int | None) -> None:
         """http.Request API: called when the header is read, before the body comes."""
@@ -134,6 +226,55 @@ class _Request(Request):
             self.channel.loseConnection()
             length = 0
         super().gotLength(length)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """http.Request API: called when the whole of it is there."""
+        _connection(self).is_served()
+        super().requestReceived(command, path, version)
+
+    def finish(self) -> None:
+        """http.Request API."""
+        connection = _connection(self)
+        super().finish()
+        connection.waits()
+
+
+class _Patient(ProtocolWrapper):
+    """A connection whose next request has to be whole in time, however it trickles in."""
+
+    _late: IDelayedCall | None = None
+
+    def makeConnection(self, transport: ITransport) -> None:
+        """IProtocol API."""
+        super().makeConnection(transport)
+        self.waits()
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # its default
+        """IProtocol API."""
+        self.is_served()
+        super().connectionLost(reason)
+
+    def waits(self) -> None:
+        """Cut it unless a request comes."""
+        self.is_served()
+        self._late = self.factory.reactor.callLater(_TIMEOUT_S, self.cut)
+
+    def cut(self) -> None:
+        """End it."""
+        self._late = None
+        self.abortConnection()
+
+    def is_served(self) -> None:
+        """Let it take its time: it is our turn."""
+        late, self._late = self._late, None
+        if late is not None:
+            late.cancel()
+
+
+def _connection(request: Request) -> _Patient:
+    connection = request.channel.transport
+    assert isinstance(connection, _Patient), "the site is behind _Bounded"
+    return connection
 
 
 class _Silent(Site):
@@ -149,6 +290,11 @@ class _Bounded(WrappingFactory):
     """Serves a few at a time."""
 
     noisy = False
+    protocol = _Patient
+
+    def __init__(self, site: Site, reactor: Any) -> None:
+        super().__init__(site)
+        self.reactor = reactor
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """IProtocolFactory API: None refuses."""
@@ -160,6 +306,6 @@ class _Bounded(WrappingFactory):
             protocol.abortConnection()
 
 
-def _json(request: Request, said: Mapping[str, object]) -> bytes:
+def _json(request: Request, said: Mapping[str, object] | list[dict[str, Any]]) -> bytes:
     request.setHeader("Content-Type", "application/json")
     return json.dumps(said).encode()

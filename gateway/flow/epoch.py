@@ -49,12 +49,16 @@ class Source(Protocol):
         """ISO date of its data; "" if it does not say."""
 
     @property
-    def stale(self) -> bool:
-        """Whether it is too old to count."""
+    def licence(self) -> str:
+        """Of its data; "" if unknown."""
 
     @property
     def credit(self) -> str:
         """The sentence that its licence asks for wherever results are shown; "" for none."""
+
+    @property
+    def stale(self) -> bool:
+        """Whether it is too old to count."""
 
 
 class Atlas(Protocol):

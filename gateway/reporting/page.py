@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.audit.sheet import countries, template
+from gateway.audit.countries import countries
+from gateway.audit.sheet import template
 from gateway.reporting.report import Account
 from gateway.reporting.wording import WORDS
 
