@@ -17,7 +17,8 @@ from gateway.audit.streams import Streams
 from gateway.audit.timeline import Timeline
 from gateway.evidence.frame import Frame
 from gateway.flow.epoch import Epoch
-from gateway.model import FlowKey, Transport
+from gateway.flow.openings import Openings
+from gateway.model import FlowKey, Protocol, Transport
 from gateway.wire import messages, recognise
 
 _ETHERNET = 1
@@ -56,6 +57,7 @@ class Audit:
         """Flows that were handed over early, as too many were open; they may come again."""
         self._judging = Judging(epoch)
         self._streams = Streams()
+        self._openings = Openings()
         self._sides: dict[bytes, Side] = {}
         self._ended, self._parties, self._observers = ended, parties, tuple(observers)
         self._max_sides = 2 * max_flows
@@ -70,6 +72,7 @@ class Audit:
         """
         sides, marks, observed = self._sides, self._marks, bool(self._observers)
         plain, udp, unread = _PLAIN.unpack_from, Transport.UDP, self.packets.unread
+        quic = Protocol.QUIC
         start, end, before = 0.0, 0.0, (0, 0, 0, 0)
         frame_count, side = self.frames, None
         for frame in frames:
@@ -100,6 +103,8 @@ class Audit:
             payload = octets[_HEADERS_LEN : 34 + udp_len]
             flow = side.flow
             content = recognise(udp, payload, flow.key.destination.port)
+            if content.protocol is quic:
+                content = self._openings.content(flow.key, payload, content)
             tally = side.tally
             if content is not side.content or tally is None:
                 tally = side.tally = self._judging.tally(side, content)
@@ -173,6 +178,8 @@ class Audit:
     def _count_message(self, side: Side, packet: Received, frame: Frame) -> None:
         port = side.flow.key.destination.port
         content = recognise(packet.transport, packet.payload, port)
+        if content.protocol is Protocol.QUIC:
+            content = self._openings.content(side.flow.key, packet.payload, content)
         side.tally, side.content = self._judging.tally(side, content), content
         if content.plaintext and not side.tally.packets:
             self.specimens.take(frame.number, frame.time_s, side, content, packet.payload)

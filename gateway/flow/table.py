@@ -10,6 +10,7 @@ from itertools import islice, takewhile
 from typing import Protocol
 
 from gateway.flow.epoch import Epoch
+from gateway.flow.openings import Openings
 from gateway.model import Action, Content, Endpoint, Facts, FlowKey, Transport, Verdict
 from gateway.model import Protocol as Spoken
 from gateway.wire import SIGNATURES, signature, wants_more
@@ -105,6 +106,7 @@ class FlowTable:
         # plain dict would look through all that were forgotten to find the first.)
         self._datagrams: OrderedDict[FlowKey, Flow] = OrderedDict()
         self._streams: OrderedDict[FlowKey, Flow] = OrderedDict()
+        self._openings = Openings()
         self._by_client: dict[tuple[bytes, Transport], OrderedDict[FlowKey, None]] = {}
 
     def __len__(self) -> int:
@@ -189,6 +191,7 @@ class FlowTable:
         of_client = self._by_client[client]
         del of_client[key]
         del self._silent(key)[key]
+        self._openings.forget(key)
         if not of_client:
             del self._by_client[client]
         self._observer.ended(flow)
@@ -251,7 +254,7 @@ class FlowTable:
         What only looks like a message without identifiers, and is none, stays with the flow: its
         first datagram was judged, and encrypted datagrams resemble anything now and then.
         """
-        content = self._epoch.content(flow.key, payload)
+        content = self._content(flow.key, payload)
         if content.protocol is Spoken.UNKNOWN and not SIGNATURES[which].carries_identifiers:
             return flow.first
         likeness = _likeness(content)
@@ -264,11 +267,17 @@ class FlowTable:
         return judged
 
     def _judge(self, key: FlowKey, payload: bytes | None, names: tuple[str, ...]) -> Judged:
-        content = None if payload is None else self._epoch.content(key, payload)
+        content = None if payload is None else self._content(key, payload)
         judged = self._decide(self._epoch.facts(key, content, names), payload)
         if payload is not None:
             judged.packets, judged.octets = 1, len(payload)
         return judged
+
+    def _content(self, key: FlowKey, payload: bytes) -> Content:
+        content = self._epoch.content(key, payload)
+        if content.protocol is Spoken.QUIC:
+            return self._openings.content(key, payload, content)
+        return content
 
     def _judge_anew(self, before: Facts, names: tuple[str, ...]) -> Judged:
         """Judge a stream by what it said first, which is not sent again."""
@@ -300,6 +309,7 @@ def _likeness(content: Content) -> Hashable:
         kinds,
         content.names,
         content.addresses,
+        content.hides_name,
     )
 
 
