@@ -28,8 +28,8 @@ def recognise(payload: bytes) -> Content | None:
     Traffic is other: media is told by its flow.  Names are those of the ClientHello if the Initial
     opens and holds it; an Initial that does not open (a later one of a connection) has none.
     """
-    if len(payload) < _MIN_LEN:
-        return None
+    if payload[1:5] not in quic_header.VERSIONS or len(payload) < _MIN_LEN:
+        return None  # nearly all datagrams end here
     packet = quic_header.read(payload)
     if packet is None:
         return None

@@ -17,6 +17,10 @@ DRAFT = b"\xff\x00\x00"
 _DRAFTS = range(23, 35)
 _LIKE_VERSION_1 = frozenset({VERSION_1, Q046, *LATE_GOOGLE})
 _NEGOTIATION = bytes(4)
+VERSIONS = frozenset(
+    {_NEGOTIATION, VERSION_2, *_LIKE_VERSION_1, *(DRAFT + bytes((number,)) for number in _DRAFTS)}
+)
+"""All that are known, and what stands for one in a Version Negotiation."""
 # RFC 9000 section 17.2.
 _MAX_ID_LEN = 20
 _TYPES_1 = ("Initial", "0-RTT", "Handshake", "Retry")
@@ -45,10 +49,9 @@ def read(payload: bytes, start: int = 0) -> LongHeader | None:
     if len(payload) - start < 7 or not payload[start] & 0x80:
         return None
     version = payload[start + 1 : start + 5]
-    types = _types(version)
-    if types is None:
+    if version not in VERSIONS:
         return None
-    message = types[payload[start] >> 4 & 3]
+    message = _types(version)[payload[start] >> 4 & 3]
     cursor = Cursor(payload, start + 5)
     try:
         if version == Q046:
@@ -68,14 +71,10 @@ def integer(cursor: Cursor) -> int:
     return (first & 0x3F) << 8 * (length - 1) | (cursor.big(length - 1) if length > 1 else 0)
 
 
-def _types(version: bytes) -> tuple[str, ...] | None:
-    if version == VERSION_2:
-        return _TYPES_2
+def _types(version: bytes) -> tuple[str, ...]:
     if version == _NEGOTIATION:
         return ("Version Negotiation",) * 4
-    if version in _LIKE_VERSION_1:
-        return _TYPES_1
-    return _TYPES_1 if version[:3] == DRAFT and version[3] in _DRAFTS else None
+    return _TYPES_2 if version == VERSION_2 else _TYPES_1
 
 
 def _of_q046(cursor: Cursor, start: int, message: str) -> LongHeader:
