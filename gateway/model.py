@@ -58,6 +58,16 @@ class Protocol(StrEnum):
     HTTP = "http"
     DNS = "dns"
     SIP = "sip"
+    WIREGUARD = "wireguard"
+    """A tunnel: what it carries, and to where, cannot be told."""
+    DISCORD = "discord"
+    """What its voice client sends beside RTP."""
+    ZOOM = "zoom"
+    """Its encapsulation of RTP and RTCP."""
+    TELEGRAM = "telegram"
+    """What its calls send to a reflector in order to find it."""
+    WHATSAPP = "whatsapp"
+    """Its connection for messages; its calls are STUN and RTP."""
     ICMP = "icmp"
     UNKNOWN = "unknown"
 
@@ -257,6 +267,9 @@ class Content:
     may_show_more: bool = False
     """Whether identifiers that `plaintext` does not list cannot be told: those that it lists were
     found by value, in what no recogniser can read."""
+    hides_name: bool = False
+    """Whether a name may be there that `names` does not have: an encrypted ClientHello, whose outer
+    name is not the one that counts, or a ClientHello that was read in part."""
 
 
 UNKNOWN = Content(Protocol.UNKNOWN)

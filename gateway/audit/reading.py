@@ -19,6 +19,7 @@ from gateway.audit.timeline import Timeline
 from gateway.evidence.frame import Frame
 from gateway.flow.epoch import Epoch
 from gateway.flow.guard import LeakGuard, by_value
+from gateway.flow.openings import Openings
 from gateway.flow.showing import showing
 from gateway.model import UNKNOWN, Content, FlowKey, Protocol, Traffic, Transport
 from gateway.wire import messages, recognise
@@ -77,6 +78,7 @@ class Audit:
         """Flows that were handed over early, as too many were open; they may come again."""
         self._judging = Judging(epoch)
         self._streams = Streams()
+        self._openings = Openings()
         self._sides: dict[bytes, Side] = {}
         self._ended, self._parties, self._observers = ended, parties, tuple(observers)
         self._max_sides = 2 * max_flows
@@ -92,6 +94,7 @@ class Audit:
         sides, marks, observed = self._sides, self._marks, bool(self._observers)
         recognise, valued, most = self._recognise, self._values is not None, self._shown_of_a_kind
         plain, udp, unread = _PLAIN.unpack_from, Transport.UDP, self.packets.unread
+        quic = Protocol.QUIC
         start, end, before = 0.0, 0.0, (0, 0, 0, 0)
         frame_count, side = self.frames, None
         for frame in frames:
@@ -122,6 +125,8 @@ class Audit:
             payload = octets[_HEADERS_LEN : 34 + udp_len]
             flow = side.flow
             content = recognise(udp, payload, flow.key.destination.port)
+            if content.protocol is quic:
+                content = self._openings.content(flow.key, payload, content)
             tally = side.tally
             if content.protocol is _UNKNOWN or valued:
                 content = self._look(side, content, payload, time_s)
@@ -197,6 +202,8 @@ class Audit:
     def _count_message(self, side: Side, packet: Received, frame: Frame) -> None:
         port = side.flow.key.destination.port
         content = self._recognise(packet.transport, packet.payload, port)
+        if content.protocol is Protocol.QUIC:
+            content = self._openings.content(side.flow.key, packet.payload, content)
         content = self._look(side, content, packet.payload, frame.time_s)
         side.tally, side.content = self._judging.tally(side, content), content
         if content.plaintext and not side.tally.packets:

@@ -104,7 +104,10 @@ class Epoch:
 
     def content(self, key: FlowKey, payload: bytes) -> Content:
         """Recognise a datagram, or a stream's first octets, and find given values in them."""
-        content = self.recognised(key, payload)
+        return self.with_given(self.recognised(key, payload), payload)
+
+    def with_given(self, content: Content, payload: bytes) -> Content:
+        """Add the given values that a payload shows to what it is."""
         if self.values is None:
             return content
         return showing(content, given_in(self.values, payload, PERHAPS))

@@ -11,6 +11,7 @@ from itertools import islice, takewhile
 from gateway.flow.epoch import Epoch
 from gateway.flow.flows import Flow, FlowLimits, Judged, Observer
 from gateway.flow.guard import LeakGuard, Turned, by_value, leak_of, leak_of_sweep
+from gateway.flow.openings import Openings
 from gateway.flow.showing import showing
 from gateway.model import (
     UNKNOWN,
@@ -63,6 +64,7 @@ class FlowTable:
         # plain dict would look through all that were forgotten to find the first.)
         self._datagrams: OrderedDict[FlowKey, Flow] = OrderedDict()
         self._streams: OrderedDict[FlowKey, Flow] = OrderedDict()
+        self._openings = Openings()
         self._by_client: dict[tuple[bytes, Transport], OrderedDict[FlowKey, None]] = {}
         self.on_turned: list[Turned] = []
         """Who carries flows unasked, and must ask again for one whose verdict may be another."""
@@ -166,6 +168,7 @@ class FlowTable:
         of_client = self._by_client[client]
         del of_client[key]
         del self._silent(key)[key]
+        self._openings.forget(key)
         if not of_client:
             del self._by_client[client]
         self._observer.ended(flow)
@@ -233,7 +236,7 @@ class FlowTable:
         What only looks like a message without identifiers, and is none, stays with the flow: its
         first datagram was judged, and encrypted datagrams resemble anything now and then.
         """
-        content = self._epoch.recognised(flow.key, payload)
+        content = self._opened(flow.key, payload)
         first = self._spotted(flow, payload) if self._is_guarded else flow.first
         if content.protocol is Spoken.UNKNOWN and not SIGNATURES[which].carries_identifiers:
             return first
@@ -263,6 +266,13 @@ class FlowTable:
             judged.packets, judged.octets = 1, len(payload)
         return judged
 
+    def _opened(self, key: FlowKey, payload: bytes) -> Content:
+        """Recognise a datagram, if need be with those before it."""
+        content = self._epoch.recognised(key, payload)
+        if content.protocol is Spoken.QUIC:
+            return self._openings.content(key, payload, content)
+        return content
+
     def _judge_anew(self, before: Facts, names: tuple[str, ...]) -> Judged:
         """Judge a stream by what it said first, which is not sent again."""
         names += tuple(name for name in before.names if name not in names)
@@ -270,7 +280,8 @@ class FlowTable:
 
     def _content(self, key: FlowKey, payload: bytes) -> Content:
         """Tell what a flow's first datagram is, with what the guard knows."""
-        content, guard = self._epoch.content(key, payload), self._guard
+        guard = self._guard
+        content = self._epoch.with_given(self._opened(key, payload), payload)
         if guard is None or key.transport is not Transport.UDP:
             return content
         if content.protocol is Spoken.UNKNOWN and content.traffic is None:
@@ -338,6 +349,7 @@ def _likeness(content: Content) -> Hashable:
         content.names,
         content.addresses,
         content.may_show_more,
+        content.hides_name,
     )
 
 

@@ -11,7 +11,8 @@ from gateway.model import Facts, Place, Protocol
 from gateway.policy.jurisdiction import Jurisdiction
 from gateway.policy.truth import Truth
 
-# A name can hide in these: encrypted client hello, an Initial we did not open, an unknown protocol.
+# A name can hide in these: a hello without a server name, an Initial that does not open, an
+# unknown protocol.
 _MAY_HIDE_A_NAME = frozenset({Protocol.TLS, Protocol.QUIC, Protocol.UNKNOWN})
 
 
@@ -58,7 +59,7 @@ class Subject:
         if content is None:
             return False
         # A name that the client asked for does not tell which one its payload hides.
-        if content.plaintext is None or content.may_show_more:
+        if content.plaintext is None or content.may_show_more or content.hides_name:
             return False  # what could not be read may hold a name too
         return bool(content.names) or content.protocol not in _MAY_HIDE_A_NAME
 

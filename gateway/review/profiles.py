@@ -194,7 +194,7 @@ def _met(atoms: Atoms, plaintext: tuple[Identifier, ...]) -> tuple[bool, ...]:
 
 
 def _names_are_known(content: Content) -> bool:
-    if content.plaintext is None:
+    if content.plaintext is None or content.hides_name:
         return False
     return bool(content.names) or content.protocol not in _MAY_HIDE_A_NAME
 

@@ -5,11 +5,14 @@ A recogniser is a pure function of bytes that gives a Content or None and never 
 asks those that may know (`demultiplex` says which)."""
 
 from gateway.wire.demultiplex import MAX_FIRST_BYTES_LEN, messages, recognise, wants_more
+from gateway.wire.quic import IN_PART as QUIC_IN_PART
+from gateway.wire.quic import recognise_together
 from gateway.wire.sd_rtn import dashed_address
 from gateway.wire.signatures import SIGNATURES, Condition, LengthField, Signature, signature
 
 __all__ = [
     "MAX_FIRST_BYTES_LEN",
+    "QUIC_IN_PART",
     "SIGNATURES",
     "Condition",
     "LengthField",
@@ -17,6 +20,7 @@ __all__ = [
     "dashed_address",
     "messages",
     "recognise",
+    "recognise_together",
     "signature",
     "wants_more",
 ]

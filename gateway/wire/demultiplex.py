@@ -9,8 +9,10 @@ from functools import partial
 from gateway.model import UNKNOWN, Content, Protocol, Transport
 from gateway.wire import (
     agora,
+    discord,
     dns,
     dtls,
+    gquic,
     http,
     json_report,
     portless,
@@ -21,7 +23,11 @@ from gateway.wire import (
     sip,
     stun,
     stun_stream,
+    telegram,
     tls,
+    whatsapp,
+    wireguard,
+    zoom,
 )
 from gateway.wire.stun import Inside
 
@@ -43,7 +49,15 @@ def _recognisers(first_octet: int, inside: Inside) -> tuple[Recogniser, ...]:
     message = partial(stun.recognise, inside=inside)
     match first_octet:
         case 0:
-            return message, sd_rtn.recognise, dns.recognise
+            return message, sd_rtn.recognise, discord.recognise, dns.recognise
+        case 5:
+            return message, dns.recognise, zoom.recognise
+        case octet if octet < 5:
+            return message, dns.recognise, wireguard.recognise
+        case 0x13:
+            return message, discord.recognise, dns.recognise
+        case octet if octet < 64 and octet & 0x09 == 0x09:
+            return message, gquic.recognise, dtls.recognise, dns.recognise
         case octet if octet < 64:
             return message, dtls.recognise, dns.recognise
         case octet if octet < 80:
@@ -69,7 +83,12 @@ def _recogniser_of_datagrams(inside: Inside) -> Inside:
         content = _first_of(by_first_octet[payload[0]], payload)
         if content is not UNKNOWN:
             return content
-        return agora.resembles(payload) or json_report.recognise(payload) or UNKNOWN
+        return (
+            telegram.recognise(payload)
+            or agora.resembles(payload)
+            or json_report.recognise(payload)
+            or UNKNOWN
+        )
 
     return recognise_datagram
 
@@ -85,6 +104,7 @@ _STREAMS: tuple[Recogniser, ...] = (
     agora.stream,
     partial(stun_stream.stream, inside=_inner),
     dns.stream,
+    whatsapp.recognise,
     rtp.stream,
     json_report.recognise,
 )
@@ -95,6 +115,7 @@ _INCOMPLETE = (
     agora.incomplete,
     stun_stream.incomplete,
     dns.incomplete,
+    whatsapp.incomplete,
 )
 
 

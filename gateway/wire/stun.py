@@ -1,5 +1,6 @@
 """STUN and TURN.  Owns: one message, or one ChannelData, → Content.
-Knows: RFC 8489, 8656 (TURN, its peers and the datagrams it carries), 6062 (TURN over TCP).
+Knows: RFC 8489, 8656 (TURN, its peers and the datagrams it carries), 6062 (TURN over TCP); of
+WhatsApp's dialect the token.
 Never: ports, policy, streams, the addresses that a server tells: those are the public ones."""
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ _METHODS = {
     0x00C: ("ConnectionAttempt", Traffic.SIGNALLING),
 }
 _USERNAME, _PEER_ADDRESS, _DATA = 0x0006, 0x0012, 0x0013
+# WhatsApp's, not registered: what a client shows to each relay of a call, the same to all of them.
+_RELAY_TOKEN = 0x4000
 # Octets of an address by its family (RFC 8489 section 14.1).
 _ADDRESS_LENS = {1: 4, 2: 16}
 # Each peer is looked up; a client asks for the few candidates of one call.
@@ -122,6 +125,8 @@ class _Attributes:
             value = cursor.part(length)
             if kind == _USERNAME and length:
                 self.found.append(Identifier(IdentifierKind.ACCOUNT, value.at, length))
+            elif kind == _RELAY_TOKEN and length:
+                self.found.append(Identifier(IdentifierKind.TOKEN, value.at, length))
             elif kind == _PEER_ADDRESS:
                 self._read_peer(value)
             elif kind == _DATA and length:

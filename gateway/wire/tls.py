@@ -1,15 +1,14 @@
 """TLS.  Owns: the first records of a stream → Content, with the server name of a ClientHello.
-Knows: RFC 8446 (records, ClientHello), 6066 (server_name).  Never: ports, policy, decryption,
+Knows: RFC 8446 (records, handshakes).  Never: ports, policy, decryption,
 SSLv2's hello, which names nobody and is old."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.errors import WireError
 from gateway.model import Content, Identifier, Protocol, Traffic
+from gateway.wire import tls_hello
 from gateway.wire.cursor import Cursor
-from gateway.wire.names import host_name
 
 _HEADER_LEN = 5
 _HANDSHAKE = 22
@@ -20,8 +19,8 @@ _HANDSHAKES = {2: "ServerHello", 11: "Certificate"}
 _MAX_RECORD_LEN = 18432
 # Clients write a hello in one record, or a few; each record costs time.
 _MAX_RECORDS = 64
-_SERVER_NAME = 0
-_HOST_NAME = 0
+# Type and length (RFC 8446 section 4).
+_HANDSHAKE_HEADER_LEN = 4
 
 
 @dataclass(slots=True)
@@ -52,14 +51,22 @@ def recognise(payload: bytes) -> Content | None:
     handshake = _handshake(payload)
     if handshake is None:
         return None
-    try:
-        cursor = Cursor(handshake.octets, 1)
-        names, is_clear = server_names(cursor.part(cursor.big(3)))
-    except WireError:
+    body_len = int.from_bytes(handshake.octets[1:4], "big")
+    if len(handshake.octets) < _HANDSHAKE_HEADER_LEN + body_len:
         return Content(Protocol.TLS, "ClientHello")
-    if not handshake.is_alone:
-        return Content(Protocol.TLS, "ClientHello", names=names)
-    return _content("ClientHello", names, () if is_clear else None)
+    end = _HANDSHAKE_HEADER_LEN + body_len
+    hello = tls_hello.read(Cursor(handshake.octets, _HANDSHAKE_HEADER_LEN, end))
+    if not hello.is_whole:
+        return Content(Protocol.TLS, "ClientHello")
+    is_clear = hello.is_clear and handshake.is_alone
+    return Content(
+        Protocol.TLS,
+        "ClientHello",
+        Traffic.OTHER if handshake.is_alone else None,
+        () if is_clear else None,
+        hello.names,
+        hides_name=hello.hides_name,
+    )
 
 
 def incomplete(payload: bytes) -> bool:
@@ -73,28 +80,6 @@ def incomplete(payload: bytes) -> bool:
         return False
     handshake = _handshake(payload)
     return handshake is not None and handshake.goes_on
-
-
-def server_names(hello: Cursor, *, cookie: bool = False) -> tuple[tuple[str, ...], bool]:
-    """Read the names in a ClientHello's body, and whether all that stands there are host names.
-
-    Args:    cookie: DTLS has one more field, behind the session id (RFC 6347 section 4.2.1).
-    Raises:  WireError: not a ClientHello.
-    """
-    hello.skip(2 + 32)  # version, random
-    hello.skip(hello.u8())  # session id
-    if cookie:
-        hello.skip(hello.u8())
-    hello.skip(hello.big(2))  # cipher suites
-    hello.skip(hello.u8())  # compression methods
-    names: dict[str | None, None] = {}
-    extensions = hello.part(hello.big(2)) if hello.left else hello
-    while extensions.left:
-        kind = extensions.big(2)
-        extension = extensions.part(extensions.big(2))
-        if kind == _SERVER_NAME and extension.left:
-            names.update(_host_names(extension))
-    return tuple(filter(None, names)), None not in names
 
 
 def _content(
@@ -131,15 +116,3 @@ def _handshake(payload: bytes) -> _Handshake | None:
             return _Handshake(bytes(octets), is_alone, goes_on=False)
         at = end
     return None
-
-
-def _host_names(extension: Cursor) -> dict[str | None, None]:
-    """Read a server_name extension; None stands for what is no host name."""
-    names: dict[str | None, None] = {}
-    entries = extension.part(extension.big(2))
-    while entries.left:
-        kind = entries.u8()
-        name = entries.take(entries.big(2))
-        if name:
-            names[host_name(name) if kind == _HOST_NAME else None] = None
-    return names

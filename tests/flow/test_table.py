@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gateway.flow.table import FlowLimits, FlowTable
 from gateway.model import Action, FlowKey
 from tests.support.epochs import AUDIO, NOISE, PING, PROMISE, STUN, FakeObserver, epoch
+from tests.wire.initials import HANDSHAKE, crypto, initial
 
 AMERICAN = FlowKey.parse("udp 10.1.0.2:5000 > 192.0.2.1:4001")
 CHINESE = FlowKey.parse("udp 10.1.0.2:5000 > 198.51.100.1:4001")
@@ -48,6 +49,20 @@ class FlowTableTests(SynchronousTestCase):
         self.assertEqual(len(self.observer.judged), 2)
         (flow,) = self.table.flows()
         self.assertEqual([judged.packets for judged in flow.decisions()], [4, 3])
+
+    def test_name_over_two_datagrams(self) -> None:
+        """A name that two datagrams of QUIC tell together is judged with the second, each time."""
+        first = initial(crypto(0, HANDSHAKE[:40]))
+        second = initial(crypto(40, HANDSHAKE[40:]))
+        self.table.judge(AMERICAN, first)
+        for _ in range(2):
+            self.table.judge(AMERICAN, second)
+        self.assertEqual(
+            [judged.facts.names for judged in self.observer.judged], [(), ("example.com",)]
+        )
+        self.table.forget(AMERICAN)
+        self.table.judge(AMERICAN, second)
+        self.assertEqual(self.observer.judged[-1].facts.names, ())
 
     def test_same_signature_again(self) -> None:
         """A flow that begins with a ping does not judge its second ping again."""

@@ -9,7 +9,7 @@ import struct
 from twisted.names import dns as names
 
 from gateway.model import Transport
-from tests.wire import captures
+from tests.wire import captures, initials
 
 # RFC 5769 section 2.1: a binding request of the user "evtj:h6vY".
 STUN = bytes.fromhex(
@@ -135,6 +135,9 @@ def all_of_them() -> list[tuple[Transport, bytes]]:
     datagrams += [sender_report() + sdes((1, b"u@h")), dtls_client_hello("a.example")]
     datagrams += [SIP, turn(8, peer(b"\xc0\0\2\1")), turn(0x16, attribute(0x13, STUN))]
     datagrams += [b"\x40\x01\x00\xac" + rtp(), b"\x40\x01" + len(STUN).to_bytes(2, "big") + STUN]
+    datagrams += [initials.initial(initials.RFC_CRYPTO), b"\1\0\0\0" + b"\x5a" * 144]
+    datagrams += [b"\0\1\0\x46\0\0\xac\xe3" + bytes(66), b"\x13\x37\xca\xfe\x0e\0\0\0"]
+    datagrams += [b"\x5a" * 16 + b"\xff" * 16, b"\5" + bytes(7) + b"\x0f" + bytes(18) + rtp()]
     streams = [SIP, known["PAPCdsTdsReq"], client_hello("a.example"), REQUEST, STUN]
     streams += [len(query()).to_bytes(2, "big") + query()]
     return [(Transport.UDP, one) for one in datagrams] + [(Transport.TCP, one) for one in streams]

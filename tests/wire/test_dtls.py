@@ -11,9 +11,9 @@ from tests.wire import captures
 from tests.wire.examples import dtls_client_hello, dtls_record
 
 
-def content(message: str, *names: str) -> Content:
+def content(message: str, *names: str, hides_name: bool = False) -> Content:
     """Build the content of a DTLS datagram."""
-    return Content(Protocol.DTLS, message, Traffic.MEDIA, (), names)
+    return Content(Protocol.DTLS, message, Traffic.MEDIA, (), names, hides_name=hides_name)
 
 
 @rows(
@@ -25,7 +25,10 @@ def content(message: str, *names: str) -> Content:
         ),
         "an encrypted handshake": (dtls_record(22, b"\1" * 40, epoch=1), "Handshake"),
         "a HelloVerifyRequest": (dtls_record(22, b"\3" + bytes(20)), "HelloVerifyRequest"),
-        "a handshake cut": (dtls_record(22, b"\1\0"), "Handshake"),
+        "a record, then one of DTLS 1.3 with its short header": (
+            dtls_record(22, b"\2" + bytes(40)) + b"\x2e\0\1\0\x20" + b"\x5a" * 32,
+            "ServerHello",
+        ),
         "a connection id": (b"\x19\xfe\xfd" + bytes(40), "ApplicationData"),
     }
 )
@@ -49,9 +52,33 @@ class RecogniseTests(SynchronousTestCase):
         self.assertEqual((found.names, found.plaintext), ((), None))
 
     def test_fragment(self) -> None:
-        """A part of a ClientHello is one without names."""
+        """A part of a ClientHello has no names, and may hide one; so may a handshake cut short."""
         body = b"\x01\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x20" + bytes(32)
-        self.assertEqual(dtls.recognise(dtls_record(22, body)), content("ClientHello"))
+        expected = content("ClientHello", hides_name=True)
+        self.assertEqual(dtls.recognise(dtls_record(22, body)), expected)
+        expected = content("Handshake", hides_name=True)
+        self.assertEqual(dtls.recognise(dtls_record(22, b"\1\0")), expected)
+
+    def test_short_header_alone(self) -> None:
+        """DTLS 1.3's short header begins like noise, and alone it is none."""
+        self.assertIsNone(dtls.recognise(b"\x2e\0\1\0\x20" + b"\x5a" * 32))
+
+    def test_srtp(self) -> None:
+        """A ClientHello that asks for keys for SRTP says so (RFC 5764)."""
+        use_srtp = bytes.fromhex("000e0005000200010000")[:9]
+        body = b"\xfe\xfd" + bytes(32) + b"\0\0" + b"\0\2\xc0\x2b" + b"\1\0"
+        body += len(use_srtp).to_bytes(2, "big") + use_srtp
+        length = len(body).to_bytes(3, "big")
+        payload = dtls_record(22, b"\1" + length + bytes(5) + length + body)
+        self.assertEqual(dtls.recognise(payload), content("ClientHello for SRTP"))
+
+    def test_malformed_hello(self) -> None:
+        """A ClientHello that cannot be read to its end may tell anything."""
+        length = (40).to_bytes(3, "big")
+        payload = dtls_record(22, b"\1" + length + bytes(5) + length + b"\xff" * 40)
+        found = dtls.recognise(payload)
+        assert found is not None
+        self.assertEqual((found.plaintext, found.hides_name), (None, True))
 
     def test_cut_and_tail(self) -> None:
         """Cut anywhere, or with a tail, a datagram is none."""

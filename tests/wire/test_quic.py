@@ -9,7 +9,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from gateway.model import Content, Protocol, Traffic
 from gateway.wire import quic
 from tests.support.rows import rows
-from tests.wire import captures
 from tests.wire.examples import QUIC
 
 NEGOTIATION = bytes.fromhex("80000000000000") + b"\0\0\0\1" * 4
@@ -64,15 +63,3 @@ class RecogniseTests(SynchronousTestCase):
         """Whatever follows a version: a content or none, nothing raised."""
         content = quic.recognise(head + body)
         self.assertTrue(content is None or content.protocol is Protocol.QUIC)
-
-
-class CaptureTests(SynchronousTestCase):
-    """Other people's connections, outside the project."""
-
-    def test_first_datagrams(self) -> None:
-        """Each connection's first datagram is an Initial."""
-        for name in ("gquic.pcap", "quic-v2.pcapng", "quic_q46.pcap"):
-            packet = next(captures.packets(captures.foreign(name)))
-            content = quic.recognise(packet.payload)
-            assert content is not None, name
-            self.assertEqual(content.message, "Initial", name)
