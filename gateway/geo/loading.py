@@ -23,6 +23,7 @@ from gateway.geo.sources import Bundled, Mmdb, Override, SourceInfo, is_stale
 from gateway.geo.special import table
 from gateway.geo.spellings import Spellings, nat64_prefix
 from gateway.model import Axis
+from gateway.regular import open_regular
 
 BUNDLED_FILE = "evidence.xz"
 
@@ -85,7 +86,8 @@ class _Making:
         """Read the fused file."""
         file = path or resources.files("gateway.geo") / "data" / BUNDLED_FILE
         try:
-            data = file.read_bytes()
+            with file.open("rb") if path is None else open_regular(path) as opened:
+                data = opened.read()
         except OSError as exc:
             raise DataError(str(file), exc.strerror or str(exc), "a readable file") from exc
         self.bundle = decode(data, str(file))

@@ -16,6 +16,7 @@ import maxminddb
 
 from gateway.errors import DataError
 from gateway.model import Axis
+from gateway.regular import open_regular
 
 _COUNTRY = re.compile(r"[A-Z]{2}")
 
@@ -41,7 +42,7 @@ class Database:
         self.path = path
         self.axis = axis
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             self._reader = maxminddb.open_database(path)
             metadata = self._reader.metadata()
