@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
+import struct
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,15 @@ from gateway.model import Axis
 from gateway.regular import open_regular
 
 _COUNTRY = re.compile(r"[A-Z]{2}")
+
+# The reader in Python: that in C (libmaxminddb 1.12, maxminddb 3.2) writes beyond its memory on
+# damaged files, and ends the process (tests/geo/test_mmdb.py has such files).
+_READER = maxminddb.MODE_MMAP
+# What Python raises on octets that are not what they are read as; InvalidDatabaseError and
+# RecursionError are a RuntimeError.
+_CORRUPT = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, struct.error)
+# No tree has more networks than nodes; some files have parts of theirs under several prefixes.
+_MAX_NETWORKS_PER_NODE = 8
 
 
 class Word(NamedTuple):
@@ -44,14 +54,15 @@ class Database:
         try:
             with open_regular(path) as file:
                 self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            self._reader = maxminddb.open_database(path)
+            self._reader = maxminddb.open_database(path, _READER)
             metadata = self._reader.metadata()
-        except (OSError, ValueError, maxminddb.InvalidDatabaseError) as exc:
+            built = datetime.fromtimestamp(metadata.build_epoch, UTC)
+        except (OSError, *_CORRUPT) as exc:
             raise DataError(str(path), str(exc), "a MaxMind DB file") from exc
-        self.kind = metadata.database_type
+        self.kind = str(metadata.database_type)
         """What its maker calls such files: "GeoLite2-Country"."""
         self.name = path.name.removesuffix(".mmdb")
-        self.built = datetime.fromtimestamp(metadata.build_epoch, UTC).date().isoformat()
+        self.built = built.date().isoformat()
         self._has_ipv6 = metadata.ip_version == 6
 
     def word(self, address: bytes) -> Word:
@@ -70,11 +81,14 @@ class Database:
         Raises:  DataError: the file is corrupt.
         """
         try:
-            for network, record in self._reader:
+            most = (self._reader.metadata().node_count + 1) * _MAX_NETWORKS_PER_NODE
+            for number, (network, record) in enumerate(self._reader):
+                if number >= most:
+                    raise ValueError("more networks than its tree can hold")
                 if network.max_prefixlen == bits:
                     first, last = int(network.network_address), int(network.broadcast_address)
                     yield first, last, _read(record, self.axis)
-        except (ValueError, maxminddb.InvalidDatabaseError) as exc:
+        except _CORRUPT as exc:
             raise DataError(str(self.path), str(exc), "a MaxMind DB file") from exc
 
     def _look_up(self, address: bytes) -> tuple[Word, int]:
@@ -83,7 +97,7 @@ class Database:
             return Word(), ip.max_prefixlen
         try:
             record, length = self._reader.get_with_prefix_len(ip)
-        except (ValueError, maxminddb.InvalidDatabaseError) as exc:
+        except _CORRUPT as exc:
             return Word(fault=f"{self.name} is corrupt ({exc})"), ip.max_prefixlen
         return _read(record, self.axis), length
 
