@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import mmap
 import re
 import struct
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import NamedTuple
 import maxminddb
 
 from gateway.errors import DataError
+from gateway.geo.tree import Tree
 from gateway.model import Axis
 from gateway.regular import open_regular
 
@@ -27,8 +29,6 @@ _READER = maxminddb.MODE_MMAP
 # What Python raises on octets that are not what they are read as; InvalidDatabaseError and
 # RecursionError are a RuntimeError.
 _CORRUPT = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, struct.error)
-# No tree has more networks than nodes; some files have parts of theirs under several prefixes.
-_MAX_NETWORKS_PER_NODE = 8
 
 
 class Word(NamedTuple):
@@ -54,6 +54,7 @@ class Database:
         try:
             with open_regular(path) as file:
                 self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                self._octets = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             self._reader = maxminddb.open_database(path, _READER)
             metadata = self._reader.metadata()
             built = datetime.fromtimestamp(metadata.build_epoch, UTC)
@@ -80,14 +81,19 @@ class Database:
         Args:    bits: 32 or 128.
         Raises:  DataError: the file is corrupt.
         """
+        metadata = self._reader.metadata()
+        words: dict[int, Word] = {}
         try:
-            most = (self._reader.metadata().node_count + 1) * _MAX_NETWORKS_PER_NODE
-            for number, (network, record) in enumerate(self._reader):
-                if number >= most:
-                    raise ValueError("more networks than its tree can hold")
-                if network.max_prefixlen == bits:
-                    first, last = int(network.network_address), int(network.broadcast_address)
-                    yield first, last, _read(record, self.axis)
+            tree = Tree(
+                self._octets, node_count=metadata.node_count, record_size=metadata.record_size
+            )
+            for first, last, pointer in tree.leaves(bits, has_ipv6=self._has_ipv6):
+                word = words.get(pointer)
+                if word is None:  # one of hundreds of records, not of a million networks
+                    address = ipaddress.ip_address(first.to_bytes(bits // 8))
+                    record = self._reader.get_with_prefix_len(address)[0]
+                    word = words[pointer] = _read(record, self.axis)
+                yield first, last, word
         except _CORRUPT as exc:
             raise DataError(str(self.path), str(exc), "a MaxMind DB file") from exc
 
