@@ -6,6 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+# A line of a file that is no list of networks can have megabytes.
+_MAX_SHOWN_LEN = 80
+_MAX_LINE_LEN = 1000
+
 
 class GatewayError(Exception):
     """Root of all our errors: one plain sentence, for a person."""
@@ -29,7 +33,8 @@ class AddressError(GatewayError):
     """Text that is not an address, an endpoint or a flow."""
 
     def __init__(self, text: str, expected: str) -> None:
-        super().__init__(f"{text!r} is not {expected}")
+        shown = text if len(text) <= _MAX_SHOWN_LEN else f"{text[:_MAX_SHOWN_LEN]}…"
+        super().__init__(f"{shown!r} is not {expected}")
         self.text = text
         self.expected = expected
 
@@ -47,12 +52,26 @@ class Problem:
     """What is wrong, where, and what was expected."""
 
     def __str__(self) -> str:
+        """Give it as one line of some length, whatever the file holds: what is quoted of it could
+        move a terminal's cursor, or look like a line of its own."""
+        return _one_line(self._whole())
+
+    def _whole(self) -> str:
         place = self.file
         if self.line:
             place += f":{self.line}"
             if self.column:
                 place += f":{self.column}"
         return f"{place}: {self.sentence}"
+
+
+def _one_line(text: str) -> str:
+    """Write what cannot be seen as escapes, and leave out the middle of what is very long."""
+    if not text.isprintable():
+        text = "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+    if len(text) > _MAX_LINE_LEN:
+        text = f"{text[: _MAX_LINE_LEN // 2]} … {text[-_MAX_LINE_LEN // 2 :]}"
+    return text
 
 
 class InputError(GatewayError):

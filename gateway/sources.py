@@ -105,6 +105,7 @@ def load_atlas(config: Config, today: datetime.date, fused: geo.Bundled | None =
         overrides,
         today=today,
         max_age_days=config.geo.max_age_days,
+        owners_max_age_days=config.geo.owners_max_age_days,
         nat64_prefixes=config.geo.nat64_prefixes,
     )
 

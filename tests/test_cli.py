@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import click
 from click.testing import CliRunner, Result
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -48,6 +51,20 @@ def gateway(*arguments: str) -> Result:
         "explain by a missing policy": (("explain", "nonesuch.yaml", CHINA), "nonesuch.yaml"),
         "locate a name": (("locate", "ap.agora.io"), "ap.agora.io"),
         "test a missing policy": (("test", "nonesuch.yaml"), "nonesuch.yaml"),
+        "check an empty folder": (("check", str(ROOT / "tests")), "holds nothing to check"),
+        "check a device": (("check", "/dev/zero"), "is no regular file"),
+        "explain a device": (
+            ("explain", DEFAULT, CHINA, "--payload", "file:/dev/zero"),
+            "is no regular file",
+        ),
+        "explain the flows of a device": (
+            ("explain", DEFAULT, "--flows", "/dev/zero"),
+            "is no regular file",
+        ),
+        "explain the capture of a device": (
+            ("explain", DEFAULT, "--capture", "/dev/zero"),
+            "is no regular file",
+        ),
         "check a missing file": (("check", "nonesuch.yaml"), "nonesuch.yaml"),
         "run without its configuration": (("run", "--config", "nonesuch.yaml"), "nonesuch.yaml"),
         "exit without its configuration": (("exit", "--config", "nonesuch.yaml"), "nonesuch.yaml"),
@@ -333,3 +350,30 @@ class InitTests(SynchronousTestCase):
         self.assertEqual(result.exit_code, 2)
         self.assertIn("gateway.yaml: is there already", result.output)
         self.assertEqual((folder / "ca.key").read_bytes(), before)
+
+
+class StartTests(SynchronousTestCase):
+    """Commands start with what they need, so that a hundred cases do not wait for a tunnel."""
+
+    def test_imports(self) -> None:
+        """Neither `gateway test` nor the check of a policy takes in tunnels and web servers."""
+        says = (
+            "import sys, gateway.cli.asking, gateway.cli.checking;"
+            "print([one for one in ('gateway.service', 'gateway.routing', 'gateway.tunnel.quic',"
+            " 'klein', 'aioquic', 'pyroute2', 'twisted.internet.reactor') if one in sys.modules])"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", says], capture_output=True, text=True, check=True
+        )
+        self.assertEqual(done.stdout.strip(), "[]")
+
+    def test_all_there(self) -> None:
+        """Every command that `gateway --help` lists is there under its name."""
+        listed = gateway("--help")
+        self.assertEqual(listed.exit_code, 0)
+        group = click.Context(main)
+        for name in main.list_commands(group):
+            command = main.get_command(group, name)
+            assert command is not None, name
+            self.assertEqual(command.name, name)
+            self.assertEqual(f"  {name} " in listed.output, not command.hidden)

@@ -3,30 +3,57 @@ or failures, 2 bad usage or configuration.  Knows: click.  Never: doing the work
 
 from __future__ import annotations
 
+from importlib import import_module
+from types import MappingProxyType
+
 import click
 
-from gateway.cli.asking import explain, locate, test
-from gateway.cli.attending import reload, status
-from gateway.cli.auditing import audit
-from gateway.cli.checking import check
-from gateway.cli.comparing import diff
-from gateway.cli.host import lock, unlock
-from gateway.cli.reporting import report
-from gateway.cli.running import demo_, exit_, init, run, worker
-from gateway.cli.top import top
-from gateway.cli.updating import update
-from gateway.cli.verifying import verify
+# Where each command stands.  Its module is imported when it is asked for: `gateway test` then does
+# not wait for the tunnel, the kernel and the web server.
+_WHERE = MappingProxyType(
+    {
+        "run": ("running", "run"),
+        "exit": ("running", "exit_"),
+        "init": ("running", "init"),
+        "demo": ("running", "demo_"),
+        "worker": ("running", "worker"),
+        "check": ("checking", "check"),
+        "explain": ("asking", "explain"),
+        "test": ("asking", "test"),
+        "locate": ("asking", "locate"),
+        "diff": ("comparing", "diff"),
+        "audit": ("auditing", "audit"),
+        "status": ("attending", "status"),
+        "reload": ("attending", "reload"),
+        "update": ("updating", "update"),
+        "verify": ("verifying", "verify"),
+        "report": ("reporting", "report"),
+        "top": ("top", "top"),
+        "lock": ("host", "lock"),
+        "unlock": ("host", "unlock"),
+    }
+)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Give the names of all commands."""
+        return sorted(_WHERE)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Give a command, or None if there is none of that name."""
+        where = _WHERE.get(cmd_name)
+        if where is None:
+            return None
+        module, name = where
+        command = getattr(import_module(f"gateway.cli.{module}"), name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="rtc-gateway", prog_name="gateway")
 def main() -> None:
     """Routing-policy enforcement gateway for real-time audio apps."""
-
-
-for command in (
-    *(run, exit_, init, demo_, worker),
-    *(check, explain, test, diff, locate, audit),
-    *(status, top, reload, update, verify, report, lock, unlock),
-):
-    main.add_command(command)

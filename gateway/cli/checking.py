@@ -10,12 +10,12 @@ from pathlib import Path
 
 import click
 
-from gateway import config, policy, service
-from gateway.cli import host
+from gateway import config, policy
 from gateway.cli.common import (
     atlas_of,
     clear_errors,
     day_of,
+    files_within,
     geo_option,
     is_configuration,
     json_option,
@@ -23,7 +23,7 @@ from gateway.cli.common import (
     today_option,
 )
 from gateway.document import read_partly
-from gateway.errors import GatewayError, InputError, Problem
+from gateway.errors import DataError, GatewayError, InputError, Problem
 from gateway.flow.epoch import Epoch
 from gateway.policy import Remark
 from gateway.review import lint
@@ -74,6 +74,8 @@ def check(
         print_json(policy.json_schema(schema))
         return
     if for_host:
+        from gateway.cli import host  # (router mode's imports are slow, and seldom needed)
+
         host.look(paths, as_json)
     if not paths:
         raise click.UsageError("name a policy or a configuration, or say --host")
@@ -94,8 +96,10 @@ def _files(paths: tuple[str, ...]) -> list[str]:
     files: list[str] = []
     for path in paths:
         if Path(path).is_dir():
-            inside = sorted(Path(path).rglob("*.yaml"))
-            files += [str(one) for one in inside if ".cases" not in one.suffixes]
+            inside = files_within(Path(path))
+            if not inside:
+                raise DataError(path, "holds nothing to check", "files that end with .yaml")
+            files += map(str, inside)
         else:
             files.append(path)
     return files
@@ -117,6 +121,9 @@ def _check(path: str, config_path: str | None, day: datetime.date, findings: Fin
 
 
 def _check_configuration(path: str, day: datetime.date, findings: Findings) -> None:
+    # A gateway's parts are slow to import, and a policy has none.
+    from gateway import service
+
     loaded = config.load(path)
     problems = service.faults(loaded)
     try:

@@ -18,12 +18,15 @@ from gateway import config, geo, logs, policy, starter
 from gateway.document import Document, read
 from gateway.errors import AddressError, DataError, GatewayError
 from gateway.flow.epoch import Epoch
+from gateway.regular import open_regular
 from gateway.sources import load_atlas, load_policy
 
 # Keys that only a configuration has; a policy file has others.
 _CONFIG_KEYS = frozenset(
     {"listeners", "exits", "exit", "relays", "geo", "evidence", "limits", "router"}
 )
+# No datagram is longer (RFC 768), and of a stream less is looked at.
+_MAX_PAYLOAD_LEN = 65_535
 
 Arguments = ParamSpec("Arguments")
 
@@ -101,7 +104,8 @@ def payload_of(text: str) -> bytes:
         if kind == "hex":
             return bytes.fromhex(value)
         if kind == "file":
-            return Path(value).read_bytes()
+            with open_regular(value) as file:
+                return file.read(_MAX_PAYLOAD_LEN)
     except OSError as error:
         raise DataError(value, str(error.strerror), "a file with the payload") from error
     except ValueError as error:
@@ -120,13 +124,18 @@ def policy_files(paths: tuple[str, ...]) -> list[Path]:
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            inside = [one for one in sorted(path.rglob("*.yaml")) if ".cases" not in one.suffixes]
-            files += [one for one in inside if _is_policy(read(one))]
+            files += [one for one in files_within(path) if _is_policy(read(one))]
         else:
             files.append(path)
     if not files:
         raise DataError(", ".join(paths), "holds no policy", "files that end with .yaml")
     return files
+
+
+def files_within(folder: Path) -> list[Path]:
+    """Give the YAML files of a folder and of those in it, without files of cases."""
+    inside = (one for one in sorted(folder.rglob("*.yaml")) if ".cases" not in one.suffixes)
+    return [one for one in inside if not one.is_dir()]
 
 
 def _is_policy(document: Document) -> bool:

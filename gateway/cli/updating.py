@@ -137,16 +137,15 @@ def _show_comparison(comparison: Comparison) -> None:
 
 def _soon_stale(loaded: Config, outcome: Outcome) -> list[str]:
     """Tell of data in use that will count as no evidence soon, while there is time."""
-    soon = loaded.geo.max_age_days - _WARNED_DAYS
     today = now().date()
     sources: Sequence[SourceInfo] = outcome.origins
     if outcome.status in ("unchanged", "refused"):
         sources = load_atlas(loaded, today).sources
     return [
-        f"{one.name} ({one.axis}) is of {one.built}: after {loaded.geo.max_age_days} days it counts"
+        f"{one.name} ({one.axis}) is of {one.built}: after {one.max_age_days} days it counts"
         " as no evidence"
         for one in sources
-        if is_stale(one.built, today, soon)
+        if is_stale(one.built, today, one.max_age_days - _WARNED_DAYS)
     ]
 
 

@@ -212,6 +212,9 @@ class Geo(Section):
     """`updated`: what `gateway update` brought, and until it did, the bundled data."""
     max_age_days: Annotated[int, Field(ge=1, strict=True)] = 120
     """Older data is shown and counts as no evidence."""
+    owners_max_age_days: Annotated[int, Field(ge=1, strict=True)] | None = None
+    """The same for the table of owners, which people review.  Omitted: 400, or `max_age_days` where
+    that is more."""
     overrides: tuple[OverrideSection, ...] = ()
     nat64_prefixes: tuple[Cidr, ...] = ()
     """The site's own NAT64 prefixes (RFC 6052), beside 64:ff9b::/96."""

@@ -117,7 +117,8 @@ def _finding(
             choices = [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")]
             sentence = f'"{given}" is not known here{suggestion(str(given), choices)}'
         case "tuple_type" | "list_type":
-            sentence = f'"{key}" must be a list, such as [{given}]'
+            example = f", such as [{given}]" if isinstance(given, str | int) else ""
+            sentence = f'"{key}" must be a list{example}'
         case "model_type" | "dict_type" | "model_attributes_type":
             sentence = f'"{key}" must be a mapping of keys to values'
         case "too_short":

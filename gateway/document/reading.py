@@ -11,6 +11,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from gateway.document.composing import compose
 from gateway.errors import InputError, Problem
+from gateway.regular import open_regular
 
 Step = str | int
 Steps = tuple[Step, ...]
@@ -103,10 +104,10 @@ def octets_of(path: str | Path, limit: int, hint: str = "") -> bytes:
     """Read a file.
 
     Args:    limit: octets at most.
-    Raises:  InputError: it cannot be read, or is longer.
+    Raises:  InputError: it cannot be read, is no regular file, or is longer.
     """
     try:
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             octets = file.read(limit + 1)
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         reason = getattr(error, "strerror", None) or str(error)

@@ -12,6 +12,7 @@ from typing import IO
 
 from gateway.errors import DataError, WireError
 from gateway.evidence.frame import Frame, Packet, packet_of
+from gateway.regular import open_regular
 
 # pcap magic → byte order and ticks of the fraction in a second.
 _PCAP = {
@@ -61,7 +62,7 @@ def read_frames(path: str | Path, progress: Progress | None = None) -> Iterator[
              what is packed, in a .gz).
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             is_packed = file.read(2) == _GZIP
             file.seek(0)
             if is_packed:

@@ -73,6 +73,12 @@ class Bundle:
     """Its numbers are tuples."""
     v6: Partition
 
+    @property
+    def owners(self) -> Origin | None:
+        """The origin of `as_operator`, the table of owners; None: there is none."""
+        operator = [one for one in self.origins if one.axis is Axis.OPERATOR]
+        return operator[1] if len(operator) > 1 else None
+
 
 def empty() -> Bundle:
     """Make the bundle that knows nothing of any address."""

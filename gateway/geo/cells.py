@@ -5,13 +5,14 @@ Never: one address's look-up; addresses inside addresses; jurisdictions."""
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from gateway.geo.bundle import Origin
 from gateway.geo.layers import Layers
 from gateway.geo.mmdb import Database, Word
 from gateway.geo.partition import Partition, Piece, flattened
+from gateway.geo.survey import alike
 from gateway.model import Axis, Place
 
 _SILENT = Word()
@@ -71,6 +72,15 @@ class Cells:
         base, words = self._folded[number]
         place = self._place(base)
         return self._widened(place, words) if base < self._layers.tuple_count else place
+
+    def alike(self, asns: Iterable[int]) -> Sequence[int]:
+        """Give for each cell's number one that says the same, so that places are made of few.
+
+        Args:    asns: the AS numbers that matter; of others only whether there is one.
+        """
+        if self._databases:
+            return range(len(self._folded))
+        return alike(self._layers, asns)
 
     def said(self, number: int) -> tuple[Said, ...]:
         """Give what each fresh source says of a cell, in the order of the axes."""

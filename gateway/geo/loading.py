@@ -7,13 +7,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from importlib import resources
 from pathlib import Path
 
 from gateway.errors import DataError
 from gateway.geo.atlas import Atlas
-from gateway.geo.bundle import Bundle, decode, empty
+from gateway.geo.bundle import Bundle, Origin, decode, empty
 from gateway.geo.layers import Layers
 from gateway.geo.mmdb import Database
 from gateway.geo.partition import Partition
@@ -23,8 +23,15 @@ from gateway.geo.sources import Bundled, Mmdb, Override, SourceInfo, is_stale
 from gateway.geo.special import table
 from gateway.geo.spellings import Spellings, nat64_prefix
 from gateway.model import Axis
+from gateway.regular import open_regular
 
 BUNDLED_FILE = "evidence.xz"
+
+# A feed goes stale in months.  Who owns a network changes slowly, and a table that a person has
+# held against the world is a judgement: it has to be held against it again each year.
+_OWNERS_MAX_AGE_DAYS = 400
+# Long enough before, for that is a person's work and not a command's.
+_WARNED_DAYS = 100
 
 
 def load(
@@ -33,14 +40,17 @@ def load(
     *,
     today: date,
     max_age_days: int,
+    owners_max_age_days: int | None = None,
     nat64_prefixes: Iterable[str] = (),
 ) -> Atlas:
     """Read all sources and build the atlas.
 
     A source that is older than `max_age_days` is kept, shown as stale and counts as no evidence;
-    an override that has expired is left out.  `Atlas.warnings` tells of both.
+    an override that has expired is left out.  `Atlas.warnings` tells of both.  The table of owners
+    has an age of its own, and is told of from 100 days before its end.
 
-    Args:    nat64_prefixes: the network's own NAT64 prefixes, besides 64:ff9b::/96.
+    Args:    owners_max_age_days: None: 400, or `max_age_days` where that is more.
+             nat64_prefixes: the network's own NAT64 prefixes, besides 64:ff9b::/96.
     Raises:  DataError: no source at all; one that is missing, corrupt or of an unknown form; an
              override or a prefix that is wrong.
     """
@@ -49,7 +59,8 @@ def load(
     wanted = [source for source in sources if isinstance(source, Bundled)]
     if len(wanted) > 1:
         raise DataError("geo sources", "bundled is named twice", "one such source")
-    making = _Making(today, max_age_days)
+    owners_days = owners_max_age_days or max(_OWNERS_MAX_AGE_DAYS, max_age_days)
+    making = _Making(today, max_age_days, owners_days)
     for bundled in wanted:
         making.read_bundle(bundled.path)
         making.warnings += [bundled.note] if bundled.note else []
@@ -65,15 +76,16 @@ def of_overrides_only(*overrides: Override, nat64_prefixes: Iterable[str] = ()) 
     Expiry is not looked at.
     Raises:  DataError: an override or a prefix that is wrong.
     """
-    return _Making(date.min, 0).atlas(overrides, tuple(nat64_prefixes))
+    return _Making(date.min, 0, 0).atlas(overrides, tuple(nat64_prefixes))
 
 
 class _Making:
     """An atlas in the making."""
 
-    def __init__(self, today: date, max_age_days: int) -> None:
+    def __init__(self, today: date, max_age_days: int, owners_max_age_days: int) -> None:
         self.today = today
         self.max_age_days = max_age_days
+        self.owners_max_age_days = owners_max_age_days
         self.bundle: Bundle = empty()
         self.databases: list[tuple[Database, bool]] = []
         self.sources: list[SourceInfo] = []
@@ -85,18 +97,18 @@ class _Making:
         """Read the fused file."""
         file = path or resources.files("gateway.geo") / "data" / BUNDLED_FILE
         try:
-            data = file.read_bytes()
+            with file.open("rb") if path is None else open_regular(path) as opened:
+                data = opened.read()
         except OSError as exc:
             raise DataError(str(file), exc.strerror or str(exc), "a readable file") from exc
         self.bundle = decode(data, str(file))
         self.facts.append(hashlib.sha256(data).hexdigest())
         for origin in self.bundle.origins:
-            stale = not self._is_fresh(origin.axis)
-            self._note(
-                SourceInfo(
-                    origin.name, origin.axis, origin.built, origin.licence, origin.credit, stale
-                )
-            )
+            described = (origin.name, origin.axis, origin.built, origin.licence, origin.credit)
+            days = self._max_age_days(origin)
+            self._note(SourceInfo(*described, not self._is_fresh(origin.axis), days))
+            if origin is self.bundle.owners:
+                self._announce_end(origin)
 
     def open_database(self, source: Mmdb) -> None:
         """Open one of the user's own files."""
@@ -104,7 +116,11 @@ class _Making:
         stale = is_stale(database.built, self.today, self.max_age_days)
         self.databases.append((database, not stale))
         self.facts.append(database.sha256)
-        self._note(SourceInfo(database.name, database.axis, database.built, "", "", stale))
+        self._note(
+            SourceInfo(
+                database.name, database.axis, database.built, "", "", stale, self.max_age_days
+            )
+        )
 
     def in_force(self, overrides: Sequence[Override]) -> tuple[Override, ...]:
         """Leave out the overrides that have expired, and say so."""
@@ -152,14 +168,32 @@ class _Making:
 
         AS registration and our table of operators make one axis: half of it could hide an owner.
         """
-        built = [origin.built for origin in self.bundle.origins if origin.axis is axis]
-        return not any(is_stale(each, self.today, self.max_age_days) for each in built)
+        ours = [origin for origin in self.bundle.origins if origin.axis is axis]
+        return not any(is_stale(one.built, self.today, self._max_age_days(one)) for one in ours)
+
+    def _max_age_days(self, origin: Origin) -> int:
+        is_owners = origin is self.bundle.owners
+        return self.owners_max_age_days if is_owners else self.max_age_days
+
+    def _announce_end(self, origin: Origin) -> None:
+        """Tell of the end of the table of owners while there is time for a person to review it."""
+        days = self.owners_max_age_days
+        soon = is_stale(origin.built, self.today, max(0, days - _WARNED_DAYS))
+        if soon and not is_stale(origin.built, self.today, days):
+            end = date.fromisoformat(origin.built) + timedelta(days=days)
+            self.warnings.append(
+                f"{origin.name} ({origin.axis}), the table of owners, was last reviewed on "
+                f"{origin.built}: after {end.isoformat()} nobody's operator counts as known, and "
+                "what depends on it is blocked; review it (gateway update --owners)"
+            )
 
     def _note(self, info: SourceInfo) -> None:
         self.sources.append(info)
         self.facts.append(info)
         if info.stale:
+            old = is_stale(info.built, self.today, info.max_age_days)
+            age = f", more than {info.max_age_days} days ago" if old else ", and its axis is stale"
             self.warnings.append(
-                f"{info.name} ({info.axis}) was built on {info.built}, more than "
-                f"{self.max_age_days} days ago: it counts as no evidence"
+                f"{info.name} ({info.axis}) was built on {info.built}{age}: "
+                "it counts as no evidence"
             )

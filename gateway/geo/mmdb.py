@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import mmap
 import re
+import struct
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +17,18 @@ from typing import NamedTuple
 import maxminddb
 
 from gateway.errors import DataError
+from gateway.geo.tree import Tree
 from gateway.model import Axis
+from gateway.regular import open_regular
 
 _COUNTRY = re.compile(r"[A-Z]{2}")
+
+# The reader in Python: that in C (libmaxminddb 1.12, maxminddb 3.2) writes beyond its memory on
+# damaged files, and ends the process (tests/geo/test_mmdb.py has such files).
+_READER = maxminddb.MODE_MMAP
+# What Python raises on octets that are not what they are read as; InvalidDatabaseError and
+# RecursionError are a RuntimeError.
+_CORRUPT = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, struct.error)
 
 
 class Word(NamedTuple):
@@ -41,16 +52,18 @@ class Database:
         self.path = path
         self.axis = axis
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            self._reader = maxminddb.open_database(path)
+                self._octets = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self._reader = maxminddb.open_database(path, _READER)
             metadata = self._reader.metadata()
-        except (OSError, ValueError, maxminddb.InvalidDatabaseError) as exc:
+            built = datetime.fromtimestamp(metadata.build_epoch, UTC)
+        except (OSError, *_CORRUPT) as exc:
             raise DataError(str(path), str(exc), "a MaxMind DB file") from exc
-        self.kind = metadata.database_type
+        self.kind = str(metadata.database_type)
         """What its maker calls such files: "GeoLite2-Country"."""
         self.name = path.name.removesuffix(".mmdb")
-        self.built = datetime.fromtimestamp(metadata.build_epoch, UTC).date().isoformat()
+        self.built = built.date().isoformat()
         self._has_ipv6 = metadata.ip_version == 6
 
     def word(self, address: bytes) -> Word:
@@ -68,12 +81,20 @@ class Database:
         Args:    bits: 32 or 128.
         Raises:  DataError: the file is corrupt.
         """
+        metadata = self._reader.metadata()
+        words: dict[int, Word] = {}
         try:
-            for network, record in self._reader:
-                if network.max_prefixlen == bits:
-                    first, last = int(network.network_address), int(network.broadcast_address)
-                    yield first, last, _read(record, self.axis)
-        except (ValueError, maxminddb.InvalidDatabaseError) as exc:
+            tree = Tree(
+                self._octets, node_count=metadata.node_count, record_size=metadata.record_size
+            )
+            for first, last, pointer in tree.leaves(bits, has_ipv6=self._has_ipv6):
+                word = words.get(pointer)
+                if word is None:  # one of hundreds of records, not of a million networks
+                    address = ipaddress.ip_address(first.to_bytes(bits // 8))
+                    record = self._reader.get_with_prefix_len(address)[0]
+                    word = words[pointer] = _read(record, self.axis)
+                yield first, last, word
+        except _CORRUPT as exc:
             raise DataError(str(self.path), str(exc), "a MaxMind DB file") from exc
 
     def _look_up(self, address: bytes) -> tuple[Word, int]:
@@ -82,7 +103,7 @@ class Database:
             return Word(), ip.max_prefixlen
         try:
             record, length = self._reader.get_with_prefix_len(ip)
-        except (ValueError, maxminddb.InvalidDatabaseError) as exc:
+        except _CORRUPT as exc:
             return Word(fault=f"{self.name} is corrupt ({exc})"), ip.max_prefixlen
         return _read(record, self.axis), length
 

@@ -67,6 +67,8 @@ class SourceInfo:
     """The sentence that its licence asks for wherever results are shown; "" for none."""
     stale: bool
     """Shown, and counted as no evidence."""
+    max_age_days: int
+    """It counts so long."""
 
 
 def is_stale(built: str, today: date, max_age_days: int) -> bool:

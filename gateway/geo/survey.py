@@ -1,4 +1,5 @@
-"""All addresses at once.  Owns: the walk through a family's whole space, by what is said of it.
+"""All addresses at once.  Owns: the walk through a family's whole space, by what is said of it;
+which numbers say the same.
 Knows: the layers' numbers; RFC 4291 (IPv4-mapped addresses).
 Never: what the classes mean; one address's place."""
 
@@ -40,9 +41,7 @@ class Survey:
                  once.
         """
         self._layers, self._place = layers, place
-        settled = range(layers.tuple_count, layers.tuple_count + len(layers.settled))
-        # By number: the first number that says the same.
-        self._alike = array("I", chain(_alike(layers.bundle, asns), settled))
+        self._alike = alike(layers, asns)
 
     def classes(self, classify: Classify) -> Mapping[int, int]:
         """Have every place classed, when it is first met in `runs`."""
@@ -97,6 +96,15 @@ class _Classes(dict[int, int]):
             found = self._classify(None if settled.is_spelling else settled.place, False)
         self[number] = found
         return found
+
+
+def alike(layers: Layers, asns: Iterable[int]) -> array[int]:
+    """Give, by number, the first number that says the same.
+
+    Args:    asns: the AS numbers that matter; of others only whether there is one.
+    """
+    settled = range(layers.tuple_count, layers.tuple_count + len(layers.settled))
+    return array("I", chain(_alike(layers.bundle, asns), settled))
 
 
 def _alike(bundle: Bundle, asns: Iterable[int]) -> Iterator[int]:

@@ -107,7 +107,7 @@ class _Walk:
                 continue
             if not self.may_define(name):
                 hint = suggestion(name, self.jurisdictions)
-                if (LIBRARY / f"{name}.yaml").is_file():
+                if name in (one.stem for one in LIBRARY.glob("*.yaml")):
                     hint = f"; it comes with the gateway: include: [{name}]"
                 yield self.document.problem(steps, f'jurisdiction "{name}" is not defined{hint}')
 

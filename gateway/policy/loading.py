@@ -78,7 +78,7 @@ def load_whole(path: str | Path, today: datetime.date, frames: Frames = no_frame
     beside_path = path.parent / f"{path.stem}.cases.yaml"
     document, problems = read_partly(path)
     beside = None
-    if beside_path.exists():
+    if _is_there(beside_path):
         try:
             beside, more = read_partly(beside_path)
             problems += more
@@ -87,6 +87,15 @@ def load_whole(path: str | Path, today: datetime.date, frames: Frames = no_frame
     sources = gather(document, beside)
     sources.problems += problems
     return _compile(sources, today, frames)
+
+
+def _is_there(path: Path) -> bool:
+    """Say whether a file is there; where that cannot be told, or it is a link that leads nowhere,
+    reading it says what is wrong: cases that are passed over in silence would not fail."""
+    try:
+        return path.is_symlink() or path.exists()
+    except OSError:
+        return True
 
 
 def is_list(document: Document) -> bool:

@@ -11,6 +11,7 @@ from gateway.errors import DataError
 from gateway.model import Axis, Content, Evidence, FlowKey, Identifier, Protocol
 from gateway.policy.given import Given
 from gateway.policy.sections import FlowSection
+from gateway.regular import open_regular
 
 Frames = Callable[[Path, int], tuple[FlowKey, bytes]]
 """Gives the flow (from its sender) and the payload of a capture's frame, counted from 1.
@@ -76,7 +77,7 @@ def _octets(text: str) -> bytes | None:
 
 def _contents(folder: Path, name: str) -> bytes:
     try:
-        with open(folder / name, "rb") as file:
+        with open_regular(folder / name) as file:
             octets = file.read(_MAX_PAYLOAD_LEN + 1)
     except (OSError, ValueError) as error:  # ValueError: an octet 0 in the name
         reason = getattr(error, "strerror", None) or str(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from io import TextIOWrapper
 from pathlib import Path
 
 from gateway.document import parse, validate
@@ -14,6 +15,7 @@ from gateway.evidence.captured import CapturedFrames
 from gateway.evidence.frame import Packet
 from gateway.model import FlowKey
 from gateway.policy import FlowSection, Frames, Given, given_of
+from gateway.regular import open_regular
 
 # Flows of one question, from a file or a capture; what is longer is asked in parts.
 _MAX_FLOWS = 100_000
@@ -52,7 +54,7 @@ def flows_of_file(path: str | Path) -> list[Given]:
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Give the lines that say something, with their numbers."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with TextIOWrapper(open_regular(path), encoding="utf-8") as file:
             number = 0
             while line := file.readline(_MAX_LINE_LEN + 1):
                 number += 1

@@ -23,6 +23,7 @@ from gateway.model import (
     Traffic,
     Transport,
 )
+from gateway.regular import open_regular
 from gateway.wire import MAX_FIRST_BYTES_LEN, wants_more
 
 # Flows of one capture that are told apart; a longer one is cut in parts by whoever has it.
@@ -68,7 +69,7 @@ def is_log(path: Path) -> bool:
     Raises:  DataError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return path.suffix in (".jsonl", ".json") or file.read(1) == b"{"
     except OSError as error:
         raise DataError(str(path), error.strerror or str(error), "a readable file") from error
@@ -125,7 +126,7 @@ def recorded(path: Path) -> Iterator[Recorded]:
     Raises:  DataError: unreadable, or a line that is no record, with its number.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             number = 0
             while line := file.readline(_MAX_LINE_LEN):
                 number += 1

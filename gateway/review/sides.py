@@ -5,7 +5,8 @@ Never: the other side; why."""
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator
-from itertools import groupby
+from itertools import chain, compress, count, islice
+from operator import ne
 from typing import NamedTuple
 
 from gateway.flow.epoch import Epoch
@@ -74,6 +75,8 @@ class Side:
         self.policy, self.cells = policy, cells
         self._profiles = profiles
         self._asns = asns
+        self.alike = cells.alike(asns)
+        """By a cell's number: one of which all of this side's rules say the same."""
         self._closing = Closing(policy)
         self.kinds: list[Kind] = []
         self._numbers: dict[Kind, int] = {}
@@ -97,10 +100,12 @@ class Side:
         partition = self.cells.of(octets)
         at = partition.find(first)
         numbers = partition.numbers[at : partition.find(last) + 1]
-        for kind, same in groupby(map(kinds.__getitem__, numbers)):
-            at += sum(1 for _ in same)
-            end = min(last, partition.last(at - 1))
-            yield Run(first, end, kind, kinds.listing)
+        found = list(map(kinds.__getitem__, numbers))
+        # Steps of Python are taken for the runs only, not for each of a million segments.
+        changes = compress(count(), map(ne, found, islice(found, 1, None)))
+        for position in chain(changes, (len(found) - 1,)):
+            end = min(last, partition.last(at + position))
+            yield Run(first, end, found[position], kinds.listing)
             first = end + 1
 
     def kind(self, place: Place, listing: Listing) -> int:
@@ -152,7 +157,12 @@ class _KindOf(dict[int, int]):
         self._side, self.listing = side, listing
 
     def __missing__(self, number: int) -> int:
-        found = self[number] = self._side.kind(self._side.cells.place(number), self.listing)
+        one = self._side.alike[number]
+        if one != number:
+            found = self[one]
+        else:
+            found = self._side.kind(self._side.cells.place(number), self.listing)
+        self[number] = found
         return found
 
 

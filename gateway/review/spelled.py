@@ -7,10 +7,12 @@ Where an address changes as the IPv4 address in it does, nothing is told twice."
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from gateway.flow.epoch import Epoch
 from gateway.geo.spellings import Form
+from gateway.model import Facts
 from gateway.review.causes import Cause, Setting, crossed, tried
 from gateway.review.change import Amount, Change
 from gateway.review.extent import extent
@@ -92,23 +94,30 @@ class Spelled:
 
     def _about(self, address: bytes, inner: Differences) -> Iterator[_About]:
         found: dict[tuple[Outcome, Outcome], set[int]] = {}
+        places = self._places(address)
         for at, profile in enumerate(self._profiles.all):
-            old = self._judge(Setting(0, 0, 0), profile, address)
-            new = self._judge(Setting(1, 1, 1), profile, address)
+            old = self._judge(Setting(0, 0, 0), profile, places)
+            new = self._judge(Setting(1, 1, 1), profile, places)
             if old != new and at not in inner.get((old, new), ()):
                 found.setdefault((old, new), set()).add(at)
         for outcomes, profiles in found.items():
-            causes = {cause for at in profiles for cause in self._causes(at, address)}
+            causes = {cause for at in profiles for cause in self._causes(at, places)}
             ordered = tuple(cause for cause in Cause if cause in causes)
             yield _About(self._members(address), outcomes, frozenset(profiles), ordered)
 
-    def _causes(self, at: int, address: bytes) -> tuple[Cause, ...]:
+    def _causes(self, at: int, places: tuple[Facts, ...]) -> tuple[Cause, ...]:
         profile = self._profiles.all[at]
-        return tried(lambda setting: self._judge(setting, profile, address))
+        return tried(lambda setting: self._judge(setting, profile, places))
 
-    def _judge(self, setting: Setting, profile: Profile, address: bytes) -> Outcome:
-        epoch = self._epochs[setting.data]
-        facts = epoch.facts(profile.key(address), profile.content, profile.names)
+    def _places(self, address: bytes) -> tuple[Facts, ...]:
+        """Look an address up in both data, with what it spells; of each profile these are alike."""
+        key = self._profiles.all[0].key(address)
+        return tuple(epoch.facts(key, None) for epoch in self._epochs)
+
+    def _judge(self, setting: Setting, profile: Profile, places: tuple[Facts, ...]) -> Outcome:
+        at = places[setting.data]
+        alone = profile.facts(at.key.destination.address, at.place)
+        facts = replace(alone, further=at.further, further_places=at.further_places)
         return outcome_of(self._policies[setting.rules, setting.definitions].judge(facts))
 
     def _members(self, address: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -11,6 +11,7 @@ from typing import Protocol
 from gateway.config.updates import Described, FileSource, Form
 from gateway.errors import DataError
 from gateway.model import Axis
+from gateway.regular import open_regular
 from gateway.supply.column import Said
 
 MAX_FETCHED_LEN = 128 << 20
@@ -57,7 +58,7 @@ def read_bounded(path: Path) -> bytes:
     Raises:  DataError: it is, or is not readable.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(MAX_FETCHED_LEN + 1)
     except OSError as error:
         raise DataError(str(path), error.strerror or str(error), "a readable file") from error

@@ -180,7 +180,9 @@ class _Update:
     def _comparison(self, candidate: Path) -> Comparison:
         """Compare what the policy does with data in use and with the new ones, ages aside: where
         those in use are stale, everything would be newly allowed."""
-        ageless = self.config.geo.model_copy(update={"max_age_days": _NO_AGE})
+        ageless = self.config.geo.model_copy(
+            update={"max_age_days": _NO_AGE, "owners_max_age_days": None}
+        )
         config = self.config.model_copy(update={"geo": ageless})
         today = self.means.today
         judged = policy.load(config.path(config.policy), today)

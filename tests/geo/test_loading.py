@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.errors import DataError
 from gateway.geo import Atlas, Bundled, Override, load
+from gateway.geo.bundle import encode
 from gateway.model import Axis, pack
 from tests.geo import worlds
 from tests.support.rows import rows
@@ -24,7 +25,6 @@ EDGE = Override(
         "location": ("dbip-lite", Axis.LOCATION),
         "registration": ("nro", Axis.REGISTRATION),
         "operator, by the AS numbers": ("iptoasn", Axis.OPERATOR),
-        "operator, by our own table": ("operators", Axis.OPERATOR),
     }
 )
 class LoadingTests(SynchronousTestCase):
@@ -63,6 +63,49 @@ class LoadingTests(SynchronousTestCase):
         late = self.atlas(today=last + timedelta(days=1))
         self.assertEqual(dict(late.place(ADDRESS).values), {})
         self.assertEqual(len(late.warnings), 4)
+        self.assertIn(
+            "operators (operator) was built on 2026-11-01, and its axis", late.warnings[3]
+        )
+
+    def test_owners(self) -> None:
+        """The table of owners counts 400 days, or as long as one says; then nobody's operator is
+        known, though all else is fresh."""
+        for reviewed, days, is_known in (
+            ("2025-10-19", None, True),
+            ("2025-10-18", None, False),
+            ("2026-11-22", 1, True),
+            ("2026-11-21", 1, False),
+        ):
+            atlas = self.reviewed(reviewed, days)
+            self.assertEqual(Axis.OPERATOR in atlas.place(ADDRESS).values, is_known)
+            stale = {source.name for source in atlas.sources if source.stale}
+            self.assertEqual(stale, set() if is_known else {"iptoasn", "operators"})
+            self.assertIn("axis is stale" if not is_known else "reviewed", str(atlas.warnings))
+
+    def test_owners_of_the_long_lived(self) -> None:
+        """Where all data may be older than 400 days, so may the table of owners."""
+        atlas = self.reviewed("2000-01-01", max_age_days=36_500)
+        self.assertEqual((atlas.warnings, len(atlas.place(ADDRESS).values)), ((), 3))
+
+    def test_owners_end_is_told(self) -> None:
+        """From 300 days on people are told when the table of owners ends, and what to do."""
+        self.assertEqual(self.reviewed("2026-01-27").warnings, ())
+        (says,) = self.reviewed("2026-01-26").warnings
+        self.assertIn("last reviewed on 2026-01-26: after 2027-03-02 nobody's operator", says)
+        self.assertIn("gateway update --owners", says)
+        early = self.reviewed("2026-01-27").revision
+        self.assertNotEqual(self.reviewed("2026-01-26").revision, early)
+
+    def reviewed(self, day: str, days: int | None = None, max_age_days: int = 120) -> Atlas:
+        """Load a bundle whose table of owners was reviewed on a day."""
+        bundle = worlds.bundle([(0, ("US", "DE", 64498))], built={"operators": day})
+        (self.folder / "evidence.xz").write_bytes(encode(bundle))
+        return load(
+            [Bundled(self.folder / "evidence.xz")],
+            today=worlds.TODAY,
+            max_age_days=max_age_days,
+            owners_max_age_days=days,
+        )
 
     def test_no_source(self) -> None:
         """Without any source there is no atlas."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.errors import DataError
@@ -156,6 +159,21 @@ class AtlasWithDatabaseTests(SynchronousTestCase):
         atlas = load([Mmdb(self.file, Axis.OPERATOR)], today=TODAY, max_age_days=9)
         place = atlas.place(pack("2.6.0.1"))
         self.assertEqual((dict(place.values), place.asns), ({}, (4200000000,)))
+
+    @settings(deadline=None, max_examples=150)
+    @given(st.binary(min_size=1, max_size=4), st.integers(0, 10_000), st.sampled_from(Axis))
+    def test_any_damage(self, noise: bytes, at: int, axis: Axis) -> None:
+        """A file with a few octets changed answers, says that it is corrupt, or is refused."""
+        octets = self.file.read_bytes()
+        at %= len(octets)
+        damaged = self.folder / "damaged.mmdb"
+        damaged.write_bytes(octets[:at] + noise + octets[at + len(noise) :])
+        with contextlib.suppress(DataError):
+            database = Database(damaged, axis)
+            for host in ("2.2.3.4", "9.9.9.9", "2400::1", "::1"):
+                database.word_with_network(pack(host))
+            for bits in (32, 128):
+                list(database.networks(bits))
 
     def test_special_and_overridden_are_not_asked(self) -> None:
         """Special-purpose ranges and overrides win over the user's databases too."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -153,3 +154,58 @@ class SourcesTests(SynchronousTestCase):
         self.write("nets.txt", "x\n" * 5000)
         self.write("lists/china.yaml", "jurisdictions:\n  china: {networks: {file: ../nets.txt}}\n")
         self.assertEqual(len(self.refused()), 101)
+
+
+class OddFilesTests(SynchronousTestCase):
+    """What a policy names may be anything that a file system can hold."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+
+    def refused(self, text: str) -> str:
+        """Load a policy that is refused, and give all that is said."""
+        (self.folder / "p.yaml").write_text(text)
+        return str(self.assertRaises(InputError, load, self.folder / "p.yaml", TODAY))
+
+    def test_pipes(self) -> None:
+        """A named pipe is refused wherever a file may stand, and nobody waits for its other end."""
+        os.mkfifo(self.folder / "pipe")
+        says = self.refused(
+            "policy: p\ninclude: [./pipe]\n"
+            "jurisdictions: {j: {networks: {file: pipe}}}\n"
+            "rules: [{id: a, when: {to: j}, action: block}]\n"
+            'cases: [{flow: "udp 10.0.0.1:1 > 192.0.2.1:2", payload: {file: pipe},'
+            " expect: {action: block}}]\n"
+        )
+        self.assertIn(':2:11: "./pipe" is not a file', says)
+        self.assertIn('pipe" cannot be read: is no regular file', says)
+        self.assertIn(":5:48: pipe: is no regular file", says)
+
+    def test_policy_is_a_pipe(self) -> None:
+        """So is a policy that is one."""
+        os.mkfifo(self.folder / "p.yaml")
+        error = self.assertRaises(InputError, load, self.folder / "p.yaml", TODAY)
+        self.assertIn("is no regular file", str(error))
+
+    def test_cases_are_a_link_to_nothing(self) -> None:
+        """Cases that are linked to and are not there are missed, not passed over."""
+        (self.folder / "p.cases.yaml").symlink_to("gone.yaml")
+        says = self.refused("policy: p\nrules: []\n")
+        self.assertIn("p.cases.yaml: cannot be read: No such file", says)
+
+    def test_long_names(self) -> None:
+        """Names that no file can have are names like others, and are not told at length."""
+        says = self.refused(
+            f"policy: p\nrules: [{{id: a, when: {{to: {'t' * 5000}}}, action: block}}]\n"
+        )
+        self.assertIn(':2:24: jurisdiction "ttt', says)
+        self.assertLess(len(says), 1200)
+
+    def test_escape_sequences(self) -> None:
+        """What a terminal would obey, or nobody sees, is told as escapes, on one line."""
+        says = self.refused(
+            'policy: p\nrules: [{id: "\\e[2Ja\\nb\\u200b", when: {}, action: block}]\n'
+        )
+        self.assertIn(r'"\x1b[2Ja\nb\u200b" may have letters', says)
+        self.assertTrue(says.isprintable(), says)
