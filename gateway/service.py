@@ -89,7 +89,8 @@ class Gateway:
         listeners = [Door(one.kind, str(at), door.counters) for one, at, door in doors]
         listeners += [Door(one.kind, one.interface, {}) for one in config.transparent]
         exits: dict[str, Way] = dict(self.outward.exits)
-        return Process(self.core, tuple(listeners), exits, self.router)
+        nearest = self.outward.nearest if self.outward.tunnels else None
+        return Process(self.core, tuple(listeners), exits, self.router, nearest)
 
     def stop(self) -> Deferred[object]:
         """Stop accepting, close every flow and tunnel; fires when every socket is closed."""

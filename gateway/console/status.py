@@ -15,7 +15,8 @@ from gateway.routing.mode import RouterMode
 
 Status = dict[str, Any]
 """JSON: health ("ok" or "trouble"), troubles (a sentence each), version, pid, started, policy,
-last_load, data, listeners, exits, flows, refusals, log, router; times are ISO 8601, UTC."""
+last_load, data, listeners, exits, nearest (null: nothing to choose), flows, refusals, log, router;
+times are ISO 8601, UTC."""
 
 
 class Exit(Protocol):
@@ -38,6 +39,22 @@ class Exit(Protocol):
         """What happened since the start, by name."""
 
 
+class Nearest(Protocol):
+    """The choice among exits."""
+
+    @property
+    def chosen(self) -> str | None:
+        """The exit that new flows take; None: none is up."""
+
+    @property
+    def changes(self) -> int:
+        """How often it became another, or none."""
+
+    @property
+    def moved(self) -> int:
+        """UDP flows that were taken off a silent exit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
     """A listener."""
@@ -57,6 +74,8 @@ class Process:
     listeners: tuple[Door, ...]
     exits: Mapping[str, Exit]
     router: RouterMode | None
+    nearest: Nearest | None = None
+    """None: nothing is chosen here."""
 
 
 def status(process: Process, started: datetime.datetime) -> Status:
@@ -71,6 +90,7 @@ def status(process: Process, started: datetime.datetime) -> Status:
         "data": _data(core),
         "listeners": [_door(one) for one in process.listeners],
         "exits": [_exit(name, one) for name, one in process.exits.items()],
+        "nearest": None if process.nearest is None else _nearest(process.nearest),
         "flows": len(core.table),
         "refusals": dict(core.witness.refusals),
         "log": _log(core),
@@ -125,6 +145,10 @@ def _exit(name: str, one: Exit) -> Status:
         "says": one.sentence,
         "counters": dict(one.counters),
     }
+
+
+def _nearest(one: Nearest) -> Status:
+    return {"exit": one.chosen, "changes": one.changes, "moved": one.moved}
 
 
 def _log(core: Core) -> Status:
