@@ -161,8 +161,11 @@ class _HalfClosingTls(TLSMemoryBIOProtocol):
         if self.disconnecting or transport is None or not self.connected:
             return
         tls = self.getHandle()  # type: ignore[no-untyped-call]  # Twisted has not typed it
-        tls.shutdown()
-        transport.write(tls.bio_read(1 << 15))
+        try:
+            tls.shutdown()
+            transport.write(tls.bio_read(1 << 15))
+        except TlsError:  # it is broken already: no end can be told from a cut any more
+            self.abortConnection()  # type: ignore[no-untyped-call]  # likewise
 
 
 class TlsFactory(TLSMemoryBIOFactory):
