@@ -92,6 +92,7 @@ class Gateway:
         listeners = [Door(one.kind, str(at), door.counters) for one, at, door in doors]
         listeners += [Door(one.kind, one.interface, {}) for one in config.transparent]
         exits: dict[str, Way] = dict(self.outward.exits)
+        nearest = self.outward.nearest if self.outward.tunnels else None
         return Process(
             self.core,
             tuple(listeners),
@@ -100,6 +101,7 @@ class Gateway:
             self.outward.accounts,
             self.outward.scrub_counters,
             self.canaries,
+            nearest,
         )
 
     def sentence(self) -> str:

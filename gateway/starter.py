@@ -101,7 +101,8 @@ def write(directory: Path, plan: Plan, now: datetime.datetime) -> list[Path]:
         "exit-policy.yaml": (policies / "exit.yaml").read_text(encoding="utf-8"),
     }
     if plan.envoy:
-        texts["envoy.yaml"] = envoy.exit_configuration(
+        # Not .yaml: commands that look into folders take those for policies.
+        texts["envoy.yml"] = envoy.exit_configuration(
             listen=plan.exit_listen, port=plan.exit_port, gateway=GATEWAY_NAME
         )
     keys = [f"{stem}.{kind}" for stem in ("ca", "exit", "gateway") for kind in ("pem", "key")]

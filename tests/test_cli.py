@@ -309,11 +309,13 @@ class InitTests(SynchronousTestCase):
         folder = Path(self.mktemp())
         result = gateway("init", str(folder), "--envoy", "--json")
         self.assertEqual(result.exit_code, 0, result.output)
-        self.assertIn(str(folder / "envoy.yaml"), json.loads(result.output)["files"])
-        written = (folder / "envoy.yaml").read_text()
-        copy = Path(__file__).parents[1] / "deploy" / "envoy" / "envoy.yaml"
+        self.assertIn(str(folder / "envoy.yml"), json.loads(result.output)["files"])
+        written = (folder / "envoy.yml").read_text()
+        copy = Path(__file__).parents[1] / "deploy" / "envoy" / "envoy.yml"
         self.assertEqual(written, copy.read_text(), "made by: gateway init --envoy")
         self.assertIn("exact: gateway-1}", written)
+        tested = gateway("test", str(folder), *DAY)  # it is taken for no policy
+        self.assertEqual(tested.exit_code, 0, tested.output)
 
     def test_odd_host(self) -> None:
         """What is no host, and would be no YAML, is refused."""

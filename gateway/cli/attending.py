@@ -117,6 +117,10 @@ def _show(console: Console, said: dict[str, Any]) -> None:
     for one in said["exits"]:
         rtt = "" if one["rtt_s"] is None else f", {one['rtt_s'] * 1000:.1f} ms"
         _row(console, "exit", f"{one['name']} {'up' if one['up'] else 'down'}: {one['says']}{rtt}")
+    if said["nearest"] is not None:
+        _row(
+            console, "nearest", said["nearest"]["exit"] or "none: what is wrapped to it is blocked"
+        )
     _row(console, "flows", str(said["flows"]))
     for reason, count in said["refusals"].items():
         _row(console, "refused", f"{count} new flows: {reason}")

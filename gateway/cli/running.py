@@ -137,7 +137,7 @@ def worker(
 @click.argument("directory", default=".")
 @click.option("--exit-host", default="exit.example", show_default=True, help="Name or address.")
 @click.option("--exit-port", default=4433, show_default=True, type=click.IntRange(1, 65535))
-@click.option("--envoy", is_flag=True, help="Also envoy.yaml, for stock Envoy as the exit.")
+@click.option("--envoy", is_flag=True, help="Also envoy.yml, for stock Envoy as the exit.")
 @json_option
 @clear_errors
 def init(directory: str, exit_host: str, exit_port: int, envoy: bool, as_json: bool) -> None:
@@ -155,7 +155,7 @@ def init(directory: str, exit_host: str, exit_port: int, envoy: bool, as_json: b
     )
     if envoy:
         click.echo(
-            "\nOr take envoy.yaml, exit.pem, exit.key and ca.pem there, and: envoy -c envoy.yaml"
+            "\nOr take envoy.yml, exit.pem, exit.key and ca.pem there, and: envoy -c envoy.yml"
         )
 
 

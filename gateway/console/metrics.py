@@ -142,6 +142,7 @@ def _ways(said: Status) -> Iterator[Metric]:
             events.add_metric((one["name"], kind), count)
     yield up
     yield rtt
+    yield from _nearest(said)
     yield events
     help_ = "What a listener carried and dropped, by kind."
     carried = CounterMetricFamily("gateway_listener_events", help_, labels=("listener", "kind"))
@@ -149,6 +150,21 @@ def _ways(said: Status) -> Iterator[Metric]:
         for kind, count in sorted(one["counters"].items()):
             carried.add_metric((f"{one['kind']} {one['at']}", kind), count)
     yield carried
+
+
+def _nearest(said: Status) -> Iterator[Metric]:
+    nearest = said["nearest"]
+    if nearest is None:
+        return
+    help_ = "1: the exit that `nearest` means."
+    chosen = GaugeMetricFamily("gateway_nearest_exit", help_, labels=("exit",))
+    for one in said["exits"]:
+        chosen.add_metric((one["name"],), one["name"] == nearest["exit"])
+    yield chosen
+    help_ = "How often another exit, or none, became the nearest."
+    yield CounterMetricFamily("gateway_nearest_changes", help_, value=nearest["changes"])
+    help_ = "UDP flows that were taken off a silent exit."
+    yield CounterMetricFamily("gateway_nearest_flows_moved", help_, value=nearest["moved"])
 
 
 def _log(said: Status) -> Iterator[Metric]:

@@ -24,7 +24,8 @@ _ALARM = datetime.timedelta(hours=1)
 
 Status = dict[str, Any]
 """JSON: health ("ok" or "trouble"), troubles (a sentence each), version, pid, started, policy,
-last_load, data, listeners, exits, ledger, scrub, flows, refusals, leaks, log, canaries, router;
+last_load, data, listeners, exits, nearest (null: nothing to choose), ledger, scrub, flows, refusals,
+leaks, log, canaries, router;
 times are ISO 8601, UTC."""
 
 
@@ -46,6 +47,22 @@ class Exit(Protocol):
     @property
     def counters(self) -> Mapping[str, int]:
         """What happened since the start, by name."""
+
+
+class Nearest(Protocol):
+    """The choice among exits."""
+
+    @property
+    def chosen(self) -> str | None:
+        """The exit that new flows take; None: none is up."""
+
+    @property
+    def changes(self) -> int:
+        """How often it became another, or none."""
+
+    @property
+    def moved(self) -> int:
+        """UDP flows that were taken off a silent exit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +90,8 @@ class Process:
     """Datagrams whose identifiers are replaced by pseudonyms, by what became of them."""
     canaries: Canaries | None = None
     """None: it has none."""
+    nearest: Nearest | None = None
+    """None: nothing is chosen here."""
 
 
 def status(process: Process, started: datetime.datetime) -> Status:
@@ -87,6 +106,7 @@ def status(process: Process, started: datetime.datetime) -> Status:
         "data": _data(core),
         "listeners": [_door(one) for one in process.listeners],
         "exits": [_exit(name, one) for name, one in process.exits.items()],
+        "nearest": None if process.nearest is None else _nearest(process.nearest),
         "ledger": [_account(one) for one in process.accounts(_MAX_ACCOUNTS)],
         "scrub": dict(process.scrub),
         "flows": len(core.table),
@@ -178,6 +198,10 @@ def _route(one: Route) -> Status:
 
 def _ms(time_s: float) -> float:
     return round(time_s * 1000, 3)
+
+
+def _nearest(one: Nearest) -> Status:
+    return {"exit": one.chosen, "changes": one.changes, "moved": one.moved}
 
 
 def _log(core: Core) -> Status:

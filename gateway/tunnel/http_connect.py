@@ -14,6 +14,8 @@ from gateway.tunnel.asking import Login
 
 # Octets of the proxy's whole answer; what nginx and Apache send is a tenth of it.
 _MAX_HEAD_LEN = 16 * 1024
+# Characters of the proxy's own words that are passed on: they end in logs.
+_MAX_WORDS_LEN = 100
 
 
 class ConnectAsking:
@@ -49,7 +51,8 @@ class ConnectAsking:
             while not self.is_done and self._read(self._http.next_event()):
                 pass
         except h11.RemoteProtocolError as error:
-            raise CarryError(self._proxy, f"the proxy's answer is no HTTP/1.1: {error}") from error
+            says = str(error)[:_MAX_WORDS_LEN]
+            raise CarryError(self._proxy, f"the proxy's answer is no HTTP/1.1: {says}") from error
         return b""
 
     def _read(self, event: object) -> bool:
@@ -62,7 +65,8 @@ class ConnectAsking:
                 return True
             case h11.Response(status_code=status, reason=reason):
                 if not 200 <= status < 300:
-                    says = f"{status} {reason.decode('ascii', 'replace')}".rstrip()
+                    words = reason.decode("ascii", "replace")[:_MAX_WORDS_LEN]
+                    says = f"{status} {words}".rstrip()
                     raise CarryError(self._proxy, f"the proxy refused with {says}")
                 self.rest, _ = self._http.trailing_data
                 self.is_done = True

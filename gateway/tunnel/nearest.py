@@ -60,8 +60,24 @@ class Nearest:
         self._tunnels = tunnels
         self._choice = Choice()
         self._flows: set[_Moved] = set()
+        self._moved = 0
         self._looking = LoopingCall(self.look)
         self._looking.clock = cast(IReactorTime, reactor)
+
+    @property
+    def chosen(self) -> str | None:
+        """The exit that was the nearest when it was looked last; None: none is up."""
+        return self._choice.chosen
+
+    @property
+    def changes(self) -> int:
+        """How often it became another, or none."""
+        return self._choice.changes
+
+    @property
+    def moved(self) -> int:
+        """UDP flows that were taken off a silent exit."""
+        return self._moved
 
     def start(self) -> None:
         """Begin to look at the exits."""
@@ -155,6 +171,7 @@ class Nearest:
 
     def _move(self, moved: _Moved, reason: str) -> None:
         self._flows.discard(moved)
+        self._moved += 1
         if moved.flow is not None:
             moved.flow.close()
             moved.on_closed(f"{reason}; the next datagram takes another")

@@ -3,13 +3,14 @@ Knows: Twisted's TCP and TLS transports, RFC 8446 section 6.1.  Never: which pro
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Protocol, cast
 
 from OpenSSL.SSL import Error as TlsError
 from service_identity import VerificationError
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectError, ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
@@ -160,8 +161,11 @@ class _HalfClosingTls(TLSMemoryBIOProtocol):
         if self.disconnecting or transport is None or not self.connected:
             return
         tls = self.getHandle()  # type: ignore[no-untyped-call]  # Twisted has not typed it
-        tls.shutdown()
-        transport.write(tls.bio_read(1 << 15))
+        try:
+            tls.shutdown()
+            transport.write(tls.bio_read(1 << 15))
+        except TlsError:  # it is broken already: no end can be told from a cut any more
+            self.abortConnection()  # type: ignore[no-untyped-call]  # likewise
 
 
 class TlsFactory(TLSMemoryBIOFactory):
@@ -181,6 +185,8 @@ def sentence_of(error: BaseException | None) -> str:
             return "the proxy's certificate is of another name"
         case TlsError():
             return f"no TLS with the proxy: {_tls_words(error)}"
+        case ConnectError(osError=int(number)):
+            return f"the proxy cannot be reached: {os.strerror(number)}"
         case _:
             return f"the proxy cannot be reached: {error}"
 

@@ -36,6 +36,25 @@ TO_US = FlowKey.parse("udp 10.1.0.2:5000 > 192.0.2.1:4001")
 TO_NOBODY = FlowKey.parse("udp 10.1.0.2:5000 > 10.9.9.9:4001")
 
 
+class Way:
+    """An exit that is up."""
+
+    up = True
+    sentence = "up"
+    rtt_s = 0.25
+
+    def __init__(self) -> None:
+        self.counters = {"keys_changed": 2}
+
+
+class Chosen:
+    """A choice among exits."""
+
+    chosen = "b"
+    changes = 3
+    moved = 4
+
+
 class Numbers(SynchronousTestCase):
     """A core with a policy, counted."""
 
@@ -49,7 +68,7 @@ class Numbers(SynchronousTestCase):
         self.core = Core(Clock(), loaded, world(), [self.counts])
         self.addCleanup(self.core.stop)
         door = Door("socks5", "127.0.0.1:1080", {"blocked": 3})
-        process = Process(self.core, (door,), {}, None)
+        process = Process(self.core, (door,), {"a": Way(), "b": Way()}, None, Chosen())
         began = datetime(2026, 11, 23, 11, tzinfo=UTC)
         self.metrics = Metrics(
             lambda: status(process, began), lambda: self.core.table.epoch, self.counts, world().now
@@ -87,6 +106,13 @@ class MetricsTests(Numbers):
             "gateway_flows{}": 2,
             "gateway_log_records_written_total{}": 2,
             "gateway_listener_events_total{kind=blocked,listener=socks5 127.0.0.1:1080}": 3,
+            "gateway_exit_up{exit=a}": 1,
+            "gateway_exit_rtt_seconds{exit=a}": 0.25,
+            "gateway_exit_events_total{exit=a,kind=keys_changed}": 2,
+            "gateway_nearest_exit{exit=a}": 0,
+            "gateway_nearest_exit{exit=b}": 1,
+            "gateway_nearest_changes_total{}": 3,
+            "gateway_nearest_flows_moved_total{}": 4,
             "gateway_healthy{}": 1,
             "gateway_start_time_seconds{}": datetime(2026, 11, 23, 11, tzinfo=UTC).timestamp(),
         }.items():

@@ -74,6 +74,15 @@ class AskingTests(SynchronousTestCase):
         self.assertIn(sentence, str(raised.exception))
         self.assertFalse(asking.is_done)
 
+    def test_long_words(self) -> None:
+        """Of a proxy's own words only the first are passed on to logs."""
+        for heard in (b"HTTP/1.1 403 " + b"a" * 9_000 + b"\r\n\r\n", b"b" * 9_000 + b"\r\n\r\n"):
+            asking = ConnectAsking("p", None, V4)
+            asking.begin()
+            with self.assertRaises(CarryError) as raised:
+                asking.receive(heard)
+            self.assertLess(len(str(raised.exception)), 200)
+
     @settings(deadline=None, max_examples=150)
     @given(
         st.lists(

@@ -62,6 +62,8 @@ class NearestTests(World):
         self.assertLess(reactor.seconds() - cut_s, 2.0)
         self.assertIn("silent", ends[0])
         self.assertTrue(tunnels[at].up)  # it is not given up: it may be back in a moment
+        self.assertEqual((nearest.moved, nearest.chosen), (1, "two" if at == 0 else "one"))
+        self.assertGreaterEqual(nearest.changes, 2)
         again, got, ends = self.open(nearest, target)
         again.send(b"after")
         await until(lambda: got == [b"after"], "the echo by the other")
