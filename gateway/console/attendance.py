@@ -19,9 +19,10 @@ from gateway.console.guarding import Guard, Scope, Token
 from gateway.console.live import Live, Part
 from gateway.console.metrics import Metrics
 from gateway.console.recent import Seen
+from gateway.console.serving import Web
 from gateway.console.status import Process, Status, status
 from gateway.console.telling import Telling
-from gateway.console.web import Answers, Api, Web
+from gateway.console.web import Answers, Api
 from gateway.core import Core
 from gateway.errors import CarryError, InputError
 from gateway.model import Endpoint
@@ -68,7 +69,7 @@ class Attendance:
         answers = Answers(
             *(self.status, metrics, core.reload, self._telling, explaining, self._live)
         )
-        return Web(reactor, address, Api(guard, answers))
+        return Web(reactor, address, Api(guard, answers).app.resource())
 
     def start(self) -> None:
         """Begin; a control socket that cannot be opened is a line in the log.

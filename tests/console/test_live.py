@@ -187,6 +187,21 @@ class EventsTests(ConsoleCase):
         self.assertIn('"rule":"pings"', transport.value().decode())
         self.assertTrue(transport.connected)
 
+    def test_full(self) -> None:
+        """A connection that takes nothing more is given nothing more, and is cut in half a minute;
+        nothing is kept for it meanwhile."""
+        transport = self.send("GET", "/api/events")
+        transport.clear()
+        cast(Any, transport.producer).pauseProducing()
+        for number in range(15):
+            client = TO_US.client._replace(port=6000 + number)
+            self.core.table.judge(TO_US._replace(client=client), PING)
+            self.reactor.advance(1)
+        self.assertEqual(transport.value(), b"")
+        self.assertTrue(transport.connected)
+        self.reactor.pump([1] * 10)
+        self.assertFalse(transport.connected)
+
     def test_crowd(self) -> None:
         """Who opens many gets some, and 503 for the rest; other requests are answered."""
         opened = [self.send("GET", "/api/events") for _ in range(MOST_FOLLOWERS + 4)]

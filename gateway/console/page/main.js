@@ -201,6 +201,8 @@ byId("token-form").addEventListener("submit", (event) => {
 });
 for (const choice of document.querySelectorAll("input[name=span]")) choice.addEventListener("change", where);
 byId("hold").addEventListener("change", () => parts.flows && !byId("hold").checked && recent(parts.flows.recent));
+// There the tiles are too small for their names.
+byId("as-table").open = matchMedia("(max-width: 40rem)").matches;
 prepare(ask);
 setInterval(sample, 1000);
 layMap(await (await fetch("/api/countries")).json());
