@@ -180,6 +180,17 @@ class CanariesTests(SynchronousTestCase):
         self.assertFalse(canaries.is_judging())
         self.assertTrue(self.flushLoggedErrors(ValueError))
 
+    def test_probe(self) -> None:
+        """To ask whether flows can be judged leaves no trace, whatever the policy says of it."""
+        canaries = self.begin(
+            POLICY.replace("when: {to: {not: china}}, action: allow", "when: {}, action: allow")
+        )
+        with capturedLogs() as logged:
+            for _ in range(3):
+                self.assertTrue(canaries.is_judging())
+        self.assertEqual([one["log_format"] for one in logged], [])
+        self.assertEqual(self.told(), [])
+
     def test_none(self) -> None:
         """`flows: []`: none are judged."""
         canaries = self.begin(flows=", flows: []")

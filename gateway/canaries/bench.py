@@ -63,13 +63,15 @@ class Bench:
 
     def judge(self, asked: Asked) -> Seen:
         """Judge one, and see what would be carried."""
+        is_datagram = asked.key.transport is Transport.UDP and asked.payload is not None
+        return self._judged(asked, "session" if is_datagram else "table")
+
+    def _judged(self, asked: Asked, through: str) -> Seen:
         if self._table.epoch is not self._core.table.epoch:
             self._table.adopt(self._core.table.epoch)
-        is_datagram = asked.key.transport is Transport.UDP and asked.payload is not None
-        through = "session" if is_datagram else "table"
         self._nowhere.carried = self._gate.verdict = None
         try:
-            if is_datagram:
+            if through == "session":
                 self._send(asked)
             else:
                 self._gate.judge(asked.key, asked.payload, asked.names)
@@ -87,8 +89,8 @@ class Bench:
             session.close()
 
     def judge_anew(self, asked: Asked) -> Seen:
-        """Judge one of which nothing is remembered, nor will be."""
-        seen = self.judge(asked)
+        """Judge one of which nothing is remembered, nor will be; nothing is carried."""
+        seen = self._judged(asked, "table")
         self._table.forget(asked.key)
         return seen
 

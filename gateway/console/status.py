@@ -24,9 +24,8 @@ _ALARM = datetime.timedelta(hours=1)
 
 Status = dict[str, Any]
 """JSON: health ("ok" or "trouble"), troubles (a sentence each), version, pid, started, policy,
-last_load, data, listeners, exits, nearest (null: nothing to choose), ledger, scrub, flows, refusals,
-leaks, log, canaries, router;
-times are ISO 8601, UTC."""
+last_load, data, listeners, exits, nearest (null: nothing to choose), ledger, scrub, flows,
+refusals, leaks, log, canaries, router; times are ISO 8601, UTC."""
 
 
 class Exit(Protocol):

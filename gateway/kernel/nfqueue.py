@@ -225,6 +225,8 @@ class QueueSocket:
             if got is None:
                 return
             self._socket.send(messages.verdict(self._heads[got.queue], got.number, messages.DROP))
+            self.counters["packets"] += 1
+            self.answered.add([(got.queue, got.number, messages.DROP)])
 
 
 def _reason(number: int) -> str:

@@ -58,6 +58,7 @@ class UdpSession:
 
     def __init__(self, door: Door, client: Endpoint, give: Give) -> None:
         self._door = door
+        self._packets = door.packets
         self._client = client
         self._give = give
         self._ports: list[UpstreamPort] = []
@@ -84,7 +85,7 @@ class UdpSession:
                 self.carry(key, payload, verdict, names)
                 return
         self._door.tally.drop(Drop.BLOCKED)
-        self._door.packets.blocked += 1
+        self._packets.blocked += 1
 
     def carry(
         self, key: FlowKey, payload: bytes, verdict: Verdict, names: tuple[str, ...] = ()
@@ -102,7 +103,7 @@ class UdpSession:
         full = self._take_places()
         if full is not None:
             self._door.tally.drop(full)
-            self._door.packets.dropped += 1
+            self._packets.dropped += 1
             self._door.gate.not_carried(key, f"no place for it: {full}")
             return None
         destination = self._destinations[key.destination] = _Destination(key)
@@ -134,7 +135,7 @@ class UdpSession:
             try:
                 way = destination.ways[kind] = self._open(destination, verdict)
             except CarryError as error:
-                self._door.packets.blocked += 1
+                self._packets.blocked += 1
                 self._door.not_carried(destination.key, error)
                 if not destination.ways:
                     self._release(destination)
@@ -146,10 +147,10 @@ class UdpSession:
         way.epoch = verdict.epoch
         dropped = way.send(payload)
         if dropped is None:
-            self._door.packets.carried[verdict.action] += 1
+            self._packets.carried(verdict.action)
             self._door.tally.up_datagram(len(payload))
         else:
-            self._door.packets.dropped += 1
+            self._packets.dropped += 1
             self._door.not_sent(destination.key, dropped)
 
     def _open(self, destination: _Destination, verdict: Verdict) -> Way:

@@ -13,7 +13,7 @@ from gateway.evidence.verifying import Report as Verified
 from gateway.reporting.accounts import balances, last_of_processes
 from gateway.reporting.findings import KINDS, findings
 from gateway.reporting.store import Store
-from gateway.reporting.tables import TABLES
+from gateway.reporting.tables import TABLES, time_text
 
 Account = dict[str, Any]
 """JSON; see docs/evidence.md, The report."""
@@ -60,8 +60,8 @@ def account_of(store: Store, period: Period, verified: Sequence[Verified]) -> Ac
             "from": period.first and period.first.isoformat(),
             "to": period.last and period.last.isoformat(),
             "condition": condition,
-            "first": whole["first"] and whole["first"].isoformat() + "Z",
-            "last": whole["last"] and whole["last"].isoformat() + "Z",
+            "first": whole["first"] and time_text(whole["first"]),
+            "last": whole["last"] and time_text(whole["last"]),
         },
         "records": whole["records"],
         "decisions": whole["decisions"],

@@ -97,7 +97,7 @@ class Table:
                 conditions.append(f"list_contains({_members(expression)}, {value})")
             else:
                 conditions.append(f"{expression} is not distinct from {value}")
-        times = {name: found[name] and _time(found[name]) for name in ("first", "last")}
+        times = {name: found[name] and time_text(found[name]) for name in ("first", "last")}
         return {"row": f"{self.name}/{number}", **found, **times, "where": " and ".join(conditions)}
 
 
@@ -117,7 +117,8 @@ def _spelled(value: object) -> str:
     return "'" + str(value).replace("'", "''") + "'"
 
 
-def _time(value: Any) -> str:
+def time_text(value: Any) -> str:
+    """Give a time of DuckDB's as the log has it."""
     return str(value.isoformat(timespec="milliseconds")) + "Z"
 
 

@@ -48,6 +48,9 @@ class Judging:
         core.table.on_turned.append(self._ask_again)
         self._not_forgotten = 0
         self._handed = 0
+        # The last that was seen of the queue: what is signed at the end comes after its end.
+        self._of_queue: Mapping[str, int] = {}
+        self._asked: Mapping[str, int] = {}
 
     def start(self, queue: int, epoch: int) -> None:
         """Open the queue; the rules that fill it must be there already.
@@ -94,6 +97,8 @@ class Judging:
             self._expiry.stop()
         if self._queue is not None:
             self._reactor.removeReader(self._queue)
+            self._look(self._queue)
+            self._account(self._queue)
             self._queue.close()
             self._queue = None
         stopped = self._udp.stop()
@@ -110,22 +115,29 @@ class Judging:
         if self._judge is not None:
             yield from ((f"judge: {name}", n) for name, n in self._judge.counters.items())
         if self._queue is not None:
-            yield from ((f"queue: {name}", n) for name, n in self._queue.counters.items())
-            yield from queue_counts(self._number).items()
+            self._look(self._queue)
+        yield from self._of_queue.items()
         yield from ((f"replies: {name}", n) for name, n in self._replies.counters.items())
         yield "conntrack: not forgotten", self._not_forgotten
 
     @property
     def packets(self) -> Mapping[str, int]:
         """Where the packets that were asked about went, and then those that Python carries."""
-        counts = dict(self._udp.packets)
-        if self._queue is not None and self._judge is not None:
-            counts["queue: packets: in"] = self._queue.counters["packets"]
-            held = self._judge.held + self._queue.in_hand
-            proxy = self._targets.proxy
-            answered = self._queue.answered.counts(handed=self._handed, held=held, proxy=proxy)
-            counts |= {f"queue: {name}": count for name, count in answered.items()}
-        return counts
+        if self._queue is not None:
+            self._account(self._queue)
+        return {**self._udp.packets, **self._asked}
+
+    def _account(self, queue: QueueSocket) -> None:
+        assert self._judge is not None, "there is a queue"
+        held = self._judge.held + queue.in_hand
+        proxy = self._targets.proxy
+        answered = queue.answered.counts(handed=self._handed, held=held, proxy=proxy)
+        asked = {"packets: in": queue.counters["packets"], **answered}
+        self._asked = {f"queue: {name}": count for name, count in asked.items()}
+
+    def _look(self, queue: QueueSocket) -> None:
+        counts = {f"queue: {name}": count for name, count in queue.counters.items()}
+        self._of_queue = {**counts, **queue_counts(self._number)}
 
     def begin(self) -> None:
         """Batch API: its decisions are written down together."""

@@ -68,7 +68,8 @@ class Numbers(SynchronousTestCase):
         self.core = Core(Clock(), loaded, world(), [self.counts])
         self.addCleanup(self.core.stop)
         door = Door("socks5", "127.0.0.1:1080", {"blocked": 3})
-        process = Process(self.core, (door,), {"a": Way(), "b": Way()}, None, Chosen())
+        ways = {"a": Way(), "b": Way()}
+        process = Process(self.core, (door,), ways, None, nearest=Chosen())
         began = datetime(2026, 11, 23, 11, tzinfo=UTC)
         self.metrics = Metrics(
             lambda: status(process, began), lambda: self.core.table.epoch, self.counts, world().now
