@@ -105,7 +105,7 @@ class Epochs:
         if change.reads:
             sources = self.sources.again()
             numbers = change.number, change.today
-            epoch = await self._in_thread(load_epoch, sources, *numbers)
+            epoch = await self._in_thread(load_epoch, sources, *numbers, values=before.values)
             return sources, epoch
         try:
             atlas: Atlas = await self._in_thread(load_atlas, self.sources, change.today)

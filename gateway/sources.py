@@ -15,15 +15,22 @@ from gateway.errors import AddressError, DataError, InputError, Problem
 from gateway.evidence.captured import CapturedFrames
 from gateway.flow.cases import run_cases
 from gateway.flow.epoch import Epoch
+from gateway.leaks import Values
 from gateway.model import SCRUBBED, Action, Endpoint, FlowKey, Transport
 
 
 def load_epoch(
-    config: Config, number: int, today: datetime.date, kept: Path | None = None
+    config: Config,
+    number: int,
+    today: datetime.date,
+    kept: Path | None = None,
+    values: Values | None = None,
 ) -> Epoch:
     """Load what a configuration names: its policy and its data.
 
     Args:    kept: a policy that passed its cases before, instead of the one that is named.
+             values: of the epoch before; they take long to make, and are taken over if the same
+             identifiers are named.
     Raises:  InputError: with every fault of the policy, the data and what refers to them, and every
              case of the policy that fails.
     """
@@ -40,9 +47,8 @@ def load_epoch(
     except DataError as error:
         problems.append(config.problem("geo", says=str(error)))
     try:
-        values = config.values()
+        values = config.values(values)
     except InputError as error:
-        values = None
         problems += error.problems
     if loaded is not None and atlas is not None:
         epoch = Epoch.of(number, loaded, atlas, values)

@@ -7,6 +7,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway import config
+from gateway.document import parse
 from gateway.errors import InputError
 from tests.support.rows import rows
 
@@ -265,3 +266,53 @@ class ConfigTests(SynchronousTestCase):
         loaded = config.built_in(Path("/p.yaml"))
         self.assertEqual([one.kind for one in loaded.listeners], ["socks5", "http-connect"])
         self.assertTrue(all(one.address.startswith("127.0.0.1:") for one in loaded.doors))
+
+
+@rows(
+    refused={
+        "a value too short": ("user-id: {values: [ab]}", ":3:22: too short"),
+        "a pattern that is none": (
+            'patterns: [{kind: room-id, regex: "("}]',
+            ":3:30: not a pattern of RE2",
+        ),
+        "a file that is not there": ("token: {values_file: none.txt}", "none.txt: cannot be read"),
+        "a line of a file": ("account: {values_file: ids.txt}", "ids.txt:2: not hexadecimal"),
+        "no value": ("user-id: {values: []}", ":3:3: "),
+        "a key that is short": ("given: {values: [abc]}\n  key_file: key", "16 are the least"),
+        "a digest without a key": (
+            f"given: {{values: ['hmac-sha256:{'ab' * 32}']}}",
+            "no key was given",
+        ),
+    }
+)
+class IdentifierTests(SynchronousTestCase):
+    """Identifiers are taken whole, or refused with their places and without their values."""
+
+    def load(self, text: str) -> config.Config:
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "ids.txt").write_text("abc\nhex:secret\n")
+        (folder / "key").write_text("short")
+        (folder / "gateway.yaml").write_text(f"policy: p\nidentifiers:\n  {text}\n")
+        return config.load(folder / "gateway.yaml")
+
+    def check_refused(self, text: str, says: str) -> None:
+        """A fault is told with its place."""
+        error = self.assertRaises(InputError, self.load(text).values)
+        self.assertIn(says, str(error))
+        self.assertNotIn("secret", str(error))
+
+    def test_taken(self) -> None:
+        """Numbers may be written as numbers; the same is not compiled twice."""
+        loaded = self.load("user-id: {values: [287454020]}")
+        values = loaded.values()
+        assert values is not None
+        self.assertTrue(values.find(b"\x44\x33\x22\x11"))
+        self.assertIs(loaded.values(values), values)
+        self.assertTrue(loaded.learns)
+
+    def test_none(self) -> None:
+        """Nothing named is nothing searched for, and nothing learned."""
+        loaded = config.from_document(parse("policy: p", "gateway.yaml"))
+        self.assertIsNone(loaded.values())
+        self.assertFalse(loaded.learns)

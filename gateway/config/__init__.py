@@ -125,12 +125,13 @@ class Config(Section):
         """Whether identifiers that nobody named are looked for in accepted flows."""
         return "identifiers" in self.model_fields_set and self.identifiers.learn
 
-    def values(self) -> Values | None:
+    def values(self, before: Values | None = None) -> Values | None:
         """Make the search for the identifiers that are named; None: none is.  Takes long for many.
 
+        Args:    before: given back if it searches for the same.
         Raises:  InputError: with every value, pattern and file that cannot be used.
         """
-        return load_values(self.identifiers, self._document, ("identifiers",))
+        return load_values(self.identifiers, self._document, ("identifiers",), before)
 
     def again(self) -> Config:
         """Read the file again; what was built in stays as it is.

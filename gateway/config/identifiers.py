@@ -91,10 +91,13 @@ def load_file(path: str | Path) -> Values | None:
     return load_values(validate(document, Identifiers), document, ())
 
 
-def load_values(section: Identifiers, document: Document, at: Steps) -> Values | None:
+def load_values(
+    section: Identifiers, document: Document, at: Steps, before: Values | None = None
+) -> Values | None:
     """Make the search for what a section names; takes a second for 10,000 values.
 
-    Args:    document: where the section stands; at: under these keys.
+    Args:    document: where the section stands; at: under these keys; before: given back if it
+             searches for the same.
     Returns: None if it names nothing.
     Raises:  InputError: every value, pattern and file that cannot be used, with its place.
     """
@@ -112,7 +115,7 @@ def load_values(section: Identifiers, document: Document, at: Steps) -> Values |
     ]
     key = _key(section, document, at, problems)
     try:
-        compiled = compile_values(values, patterns, key=key)
+        compiled = compile_values(values, patterns, key=key, before=before)
     except InputError as error:
         raise InputError([*problems, *error.problems]) from error
     if problems:

@@ -4,6 +4,7 @@ Never: flows; what chance would show; files (their text is handed in)."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from gateway.model import IdentifierKind
 
 _MAX_VALUES = 100_000
 # 100,000 numbers have 1.8 million encodings: some 600 MB, and 20 seconds to compile.
+# An automaton is built in one go, in which no other thread runs.
+_MAX_TOGETHER = 65_536
 _MAX_PATTERNS = 256
 _MAX_PATTERN_LEN = 1_000
 _MAX_PATTERN_MEMORY = 1 << 20
@@ -83,21 +86,30 @@ def read_values(kind: IdentifierKind, text: str, file: str) -> list[Given]:
 
 
 def compile_values(
-    values: Iterable[Given], patterns: Iterable[Given] = (), *, key: bytes = b""
+    values: Iterable[Given],
+    patterns: Iterable[Given] = (),
+    *,
+    key: bytes = b"",
+    before: Values | None = None,
 ) -> Values:
     """Make the search for values and patterns.
 
     Args:    patterns: regular expressions of RE2's syntax, over octets (RE2 has no backreferences
              and no look-around, so that none takes more than linear time);
-             key: of the digests "hmac-sha256:…".
+             key: of the digests "hmac-sha256:…";
+             before: given back if the same was compiled before.
     Raises:  InputError: every value and pattern that cannot be searched for, with its place.
     """
     problems: list[Problem] = []
-    needles, digests = _needles(list(values), key, problems)
-    compiled = _patterns(list(patterns), problems)
+    values, patterns = list(values), list(patterns)
+    revision = _revision(values, patterns, key)
+    if before is not None and before.revision == revision:
+        return before
+    needles, digests = _needles(values, key, problems)
+    compiled = _patterns(patterns, problems)
     if problems:
         raise InputError(problems)
-    return Values(needles, Digests(digests, key), compiled)
+    return Values(needles, Digests(digests, key), compiled, revision)
 
 
 class Values:
@@ -108,11 +120,20 @@ class Values:
         needles: list[_Needle],
         digests: Digests,
         patterns: list[tuple[IdentifierKind, _Pattern]],
+        revision: bytes = b"",
     ) -> None:
         self._needles = needles
         self._digests = digests
         self._patterns = patterns
-        self._automaton = BytesAhoCorasick([one.octets for one in needles]) if needles else None
+        self.revision = revision
+        """Stands for what was compiled."""
+        self._automata = [
+            (
+                start,
+                BytesAhoCorasick([one.octets for one in needles[start : start + _MAX_TOGETHER]]),
+            )
+            for start in range(0, len(needles), _MAX_TOGETHER)
+        ]
         self._no_longer = _no_longer(needles)
 
     def __len__(self) -> int:
@@ -125,7 +146,7 @@ class Values:
         An encoding that lies within a longer one of the same value is left out.
         Args:    digests: look for values that are known by their digest too, which takes long.
         """
-        hits = self._of_needles(payload) if self._automaton is not None else []
+        hits = self._of_needles(payload)
         for number, (kind, pattern) in enumerate(self._patterns):
             hits += _of_pattern(payload, number, kind, pattern)
         if digests and self._digests:
@@ -138,8 +159,11 @@ class Values:
         return payload[hit.offset : hit.offset + hit.length]
 
     def _of_needles(self, payload: bytes) -> list[Hit]:
-        assert self._automaton is not None
-        found = self._automaton.find_matches_as_indexes(payload, overlapping=True)
+        found = [
+            (first + number, start, end)
+            for first, automaton in self._automata
+            for number, start, end in automaton.find_matches_as_indexes(payload, overlapping=True)
+        ]
         if not found:
             return []
         found.sort(key=lambda one: (one[1], -one[2]))
@@ -153,6 +177,13 @@ class Values:
             chance = min(1.0, len(payload) * self._no_longer[length] * 256.0**-length)
             hits.append(Hit(kind, start, length, encoding, which, chance))
         return hits
+
+
+def _revision(values: list[Given], patterns: list[Given], key: bytes) -> bytes:
+    said = hashlib.sha256(repr((len(values), key)).encode())
+    for one in (*values, *patterns):
+        said.update(repr((str(one.kind), one.text)).encode())
+    return said.digest()
 
 
 def _needles(

@@ -14,8 +14,9 @@ from gateway.console.counts import NOWHERE, OTHERS, Counts
 from gateway.console.metrics import Metrics
 from gateway.console.status import Door, Process, status
 from gateway.core import Core
+from gateway.flow.guard import leak_of
 from gateway.flow.table import Judged
-from gateway.model import Axis, Facts, FlowKey, Place
+from gateway.model import Axis, Facts, FlowKey, Identifier, IdentifierKind, Place
 from tests.support.bundled import world
 from tests.support.epochs import PING
 
@@ -90,6 +91,18 @@ class Numbers(SynchronousTestCase):
 
 class MetricsTests(Numbers):
     """What is counted is told, and nothing else."""
+
+    def test_leaks(self) -> None:
+        """Leaks are counted by how they were found, and those of persons are a trouble."""
+        for host in range(1, 5):
+            self.core.table.judge(FlowKey.parse(f"udp 10.1.0.2:5 > 192.0.2.{host}:4001"), bytes(40))
+        leak = leak_of((Identifier(IdentifierKind.LEARNED, 4, 4),))
+        self.assertEqual(self.numbers()["gateway_healthy{}"], 1.0)
+        self.core.witness.leaked(FlowKey.parse("udp 10.1.0.2:5 > 192.0.2.1:4001"), leak)
+        numbers = self.numbers()
+        self.assertEqual(numbers["gateway_leaks_total{found=sweep,kind=none}"], 1.0)
+        self.assertEqual(numbers["gateway_leaks_total{found=learned,kind=learned}"], 1.0)
+        self.assertEqual(numbers["gateway_healthy{}"], 0.0)
 
     def test_decisions(self) -> None:
         """Decisions are counted by action and traffic, by country, and by rule; shadow apart."""
