@@ -19,6 +19,8 @@ from gateway.wire import SIGNATURES, signature, wants_more
 # judged datagram by datagram from here on, and no longer written down one by one.
 _MAX_CONTENTS = 64
 _MAX_FAILURES = 8
+# Asked for each datagram that is looked at: an enum's member takes as long as the rest of the line.
+_QUIC = Spoken.QUIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +256,9 @@ class FlowTable:
         What only looks like a message without identifiers, and is none, stays with the flow: its
         first datagram was judged, and encrypted datagrams resemble anything now and then.
         """
-        content = self._content(flow.key, payload)
+        content = self._epoch.content(flow.key, payload)
+        if content.protocol is _QUIC:
+            content = self._openings.content(flow.key, payload, content)
         if content.protocol is Spoken.UNKNOWN and not SIGNATURES[which].carries_identifiers:
             return flow.first
         likeness = _likeness(content)
@@ -275,7 +279,7 @@ class FlowTable:
 
     def _content(self, key: FlowKey, payload: bytes) -> Content:
         content = self._epoch.content(key, payload)
-        if content.protocol is Spoken.QUIC:
+        if content.protocol is _QUIC:
             return self._openings.content(key, payload, content)
         return content
 
@@ -307,9 +311,8 @@ def _likeness(content: Content) -> Hashable:
         content.message,
         content.traffic,
         kinds,
-        content.names,
+        (content.names, True) if content.hides_name else content.names,
         content.addresses,
-        content.hides_name,
     )
 
 
