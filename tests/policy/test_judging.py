@@ -274,6 +274,19 @@ class NameTests(SynchronousTestCase):
         nameless = facts(AMERICA, Traffic.PING, protocol=Protocol.STUN)
         self.assertEqual(policy(ONE_RULE % (when, "block")).judge(nameless).rule, "default")
 
+    def test_outer_name(self) -> None:
+        """The name in front of an encrypted ClientHello counts against a flow, and vouches for
+        nothing: the name behind it is undetermined."""
+        for hides_name, rule in ((False, "default"), (True, "r")):
+            hello = Content(
+                Protocol.QUIC, "ClientHello", Traffic.OTHER, (), ("x.us",), hides_name=hides_name
+            )
+            seen = Facts(FlowKey.parse(TCP), AMERICA, hello, ("x.us",))
+            for_block = policy(ONE_RULE % ("{name: '*.example.cn'}", "block"))
+            self.assertEqual(for_block.judge(seen).rule, rule)
+            against = policy(ONE_RULE % ("{name: x.us}", "block"))
+            self.assertEqual(against.judge(seen).rule, "r")
+
 
 TCP = "tcp 10.1.0.2:5000 > 192.0.2.1:443"
 
