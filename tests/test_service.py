@@ -19,7 +19,7 @@ from twisted.trial.unittest import TestCase
 
 from gateway import config, starter
 from gateway.errors import CarryError, DataError, InputError
-from gateway.model import Endpoint
+from gateway.model import Endpoint, Form, IdentifierKind
 from gateway.outward import Routes, Scrubbing
 from gateway.scrub.days import Days
 from gateway.service import ExitServer, Gateway
@@ -82,6 +82,20 @@ class Client(Protocol):
     def connectionLost(self, reason: object = None) -> None:
         """Protocol API."""
         self.is_lost = True
+
+
+class UdpEcho(DatagramProtocol):
+    """Remembers what comes, and sends it back."""
+
+    noisy = False
+
+    def __init__(self) -> None:
+        self.got: list[bytes] = []
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        """DatagramProtocol API."""
+        self.got.append(datagram)
+        cast(Any, self.transport).write(datagram, addr)
 
 
 class OneDoor:
@@ -206,6 +220,30 @@ class ServiceTests(TestCase):
         (self.folder / "exit-policy.yaml").write_text("policy: closed\n")
         self.assertIs(self.successResultOf(self.exit.core.reload()), True)
         yield self.until(lambda: client.is_lost)
+
+    @inlineCallbacks
+    def test_scrubbed(self) -> Generator[Deferred[Any], Any, None]:
+        """Through the tunnel, edge and exit see a pseudonym and the client its own id again; the
+        key is only its owner's, and the next start has the same."""
+        yield self.up()
+        edge = UdpEcho()
+        port = reactor.listenUDP(self.echo_port.getHost().port, edge, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        routes, got = self.gateway.outward.wiring.routes, list[bytes]()
+        client = Endpoint.parse("10.1.0.2:5000")
+        exit_ = routes.scrubbed("nearest", client)
+        flow = exit_.open_udp(Endpoint.parse("203.0.113.7:80"), got.append, lambda _reason: None)
+        flow.send(PING)
+        yield self.until(lambda: bool(got))
+        self.assertEqual(got, [PING])
+        self.assertNotIn(PING[10:14], edge.got[0])
+        self.assertEqual(self.gateway.outward.scrub_counters, {"scrubbed": 1, "scrub_answers": 1})
+        key = self.folder / "state" / "scrub.key"
+        self.assertEqual((key.stat().st_mode & 0o777, len(key.read_bytes())), (0o600, 32))
+        days = Days(key.read_bytes(), lambda: self.world.now().date())
+        names = days.enter(client.address).pseudonyms
+        expected = names.instead(PING[10:14], IdentifierKind.USER_ID, Form.U32)
+        self.assertEqual(edge.got[0][10:14], expected)
 
     @inlineCallbacks
     def test_exit_gone(self) -> Generator[Deferred[Any], Any, None]:

@@ -240,8 +240,6 @@ class FlowTable:
         """
         content = self._opened(flow.key, payload)
         first = self._spotted(flow, payload) if self._is_guarded else flow.first
-# Asked for each datagram that is looked at: an enum's member takes as long as the rest of the line.
-_QUIC = Spoken.QUIC
         if content.protocol is Spoken.UNKNOWN and not SIGNATURES[which].carries_identifiers:
             return first
         content = showing(content, flow.shown)
@@ -274,8 +272,6 @@ _QUIC = Spoken.QUIC
         """Recognise a datagram, if need be with those before it."""
         content = self._epoch.recognised(key, payload)
         if content.protocol is _QUIC:
-# Asked for each datagram that is looked at: an enum's member takes as long as the rest of the line.
-_QUIC = Spoken.QUIC
             return self._openings.content(key, payload, content)
         return content
 

@@ -164,11 +164,16 @@ class UdpSession:
 
         out = way_of(verdict, destination.key, self._door.routes)
         if isinstance(out, Endpoint):
-            return self._dial(destination, out, answer)
+            timing = self._timing(destination) if verdict.action is Action.ALLOW else None
+            return self._dial(destination, out, answer, timing)
         return TunnelWay(self._door, destination.key, out, answer)
 
     def _dial(
-        self, destination: _Destination, out: Endpoint, answer: Callable[[Way, bytes], None]
+        self,
+        destination: _Destination,
+        out: Endpoint,
+        answer: Callable[[Way, bytes], None],
+        timing: Timing | None,
     ) -> DirectWay:
         """Use the first upstream socket on which answers from there are this destination's.
 
@@ -179,17 +184,14 @@ class UdpSession:
             if port.family == len(out.address):
                 taken = port.ways.get(address)
                 if taken is None:
-                    return DirectWay(port, address, answer, self._timing(destination, out))
+                    return DirectWay(port, address, answer, timing)
                 if taken in destination.ways.values():
                     return taken
-        timing = self._timing(destination, out)
         return DirectWay(self._new_port(len(out.address)), address, answer, timing)
 
-    def _timing(self, destination: _Destination, out: Endpoint) -> Timing | None:
-        endpoint = destination.key.destination
-        if out != endpoint:
-            return None  # a relay's answers do not tell how far the destination is
-        door = self._door
+    def _timing(self, destination: _Destination) -> Timing:
+        """Time a destination itself: a relay's answers do not tell how far it is."""
+        endpoint, door = destination.key.destination, self._door
         return Timing(door.reactor.seconds, lambda took_s: door.on_round_trip(endpoint, took_s))
 
     def _new_port(self, family: int) -> UpstreamPort:

@@ -15,8 +15,8 @@ from gateway.scrub.ff1 import Ff1
 # anew: forgetting changes no pseudonym.
 _MAX_REMEMBERED = 16_384
 _MAX_PERMUTATIONS = 1_024
-# Some 255 octets are the longest that the vendor has; what is longer takes long to exchange.
-_MAX_TEXT_LEN = 512
+# No name or account of the vendor's is longer; what is takes too long to exchange.
+_MAX_TEXT_LEN = 255
 
 _Asked = tuple[bytes, IdentifierKind, Form, bool]
 

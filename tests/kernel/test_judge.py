@@ -35,6 +35,7 @@ BLOCKED = Verdict(Action.BLOCK, "r", "")
 REFUSED = Verdict(Action.BLOCK, "r", "", "refuse")
 RELAY = Verdict(Action.REROUTE, "r", "", "relay")
 FAR = Verdict(Action.REROUTE, "r", "", "masque-exit")
+SCRUBBED = Verdict(Action.WRAP, "r", "", "scrub:wg")
 WRAP = Verdict(Action.WRAP, "r", "", "nearest")
 OPEN = Verdict(Action.BLOCK, "r", "", settled=False)
 SYN, PSH = 0x02, 0x18
@@ -134,6 +135,7 @@ _WAS_RELAY = mark(0, 1, JUDGE | EARLIER)
         "new, to a relay": (_NEW, RELAY, _RELAYED, ""),
         "new, wrapped": (_NEW, WRAP, DROP, "carried"),
         "new, to an exit by tunnel": (_NEW, FAR, DROP, "carried"),
+        "new, by an interface, with pseudonyms": (_NEW, SCRUBBED, DROP, "carried"),
         "sampled, as before": (_KNOWN, ALLOW, _ALLOWED, ""),
         "sampled, now blocked": (_KNOWN, BLOCKED, _BLOCKED, ""),
         "sampled, now elsewhere": (_KNOWN, RELAY, DROP, "forgotten"),

@@ -71,6 +71,7 @@ class ListenerCase(TestCase):
         self.resolver = FakeResolver()
         self.reactor = ClockedReactor()
         self.limits = Limits()
+        self.round_trips: list[tuple[Endpoint, float]] = []
 
     def wiring(self, limits: Limits | None = None) -> Wiring:
         """Give what a listener takes."""
@@ -80,6 +81,7 @@ class ListenerCase(TestCase):
             routes=cast(Routes, self.routes),
             resolver=cast(Resolver, self.resolver),
             limits=limits or self.limits,
+            on_round_trip=lambda to, took_s: self.round_trips.append((to, took_s)),
         )
 
     def open(self, listener: Listener) -> Endpoint:

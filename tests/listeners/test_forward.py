@@ -77,6 +77,28 @@ class UdpForwardTests(ListenerCase):
         key = FlowKey.parse(f"udp {client.at} > {EDGE}")
         self.assertEqual({judged[0] for judged in self.gate.judged}, {key})
 
+    async def timed(self, verdict: Verdict) -> None:
+        """Have a ping answered after a quarter of a second."""
+        asks, told = (bytes.fromhex(f"{one}00002112a442") + bytes(12) for one in ("0001", "0101"))
+        edge, client = self.udp_edge(str(EDGE), verdict), self.udp_peer()
+        self.routes.relays["us-edge"] = edge.at
+        self.forward()
+        client.send(asks, self.at)
+        await self.until(lambda: edge.got)
+        self.reactor.clock.advance(0.25)
+        edge.send(told, edge.senders.pop())
+        await self.until(lambda: client.got)
+
+    async def test_round_trips(self) -> None:
+        """An answered ping that went directly tells how long it took."""
+        await self.timed(ALLOW)
+        self.assertEqual(self.round_trips, [(EDGE, 0.25)])
+
+    async def test_relays_round_trips(self) -> None:
+        """A relay's answer tells nothing of the destination."""
+        await self.timed(REROUTE)
+        self.assertEqual(self.round_trips, [])
+
     async def test_two_clients_two_ports(self) -> None:
         """Each client has an upstream port of its own, and gets its own answers."""
         edge = self.udp_edge(str(EDGE), ALLOW, echo=b"")

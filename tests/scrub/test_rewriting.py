@@ -178,7 +178,7 @@ class ResidueTests(SynchronousTestCase):
     def test_bounded(self) -> None:
         """Those who are heard do not crowd out the client itself."""
         residue = known((b"the client", Form.TEXT))
-        for number in range(200):
+        for number in range(100):
             residue.learn(((b"somebody %d" % number, Form.TEXT),), heard=True)
         self.assertIsNotNone(residue.left_in(b"the client"))
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from gateway.errors import CarryError
 from gateway.model import Endpoint
 from gateway.tunnel.client import Tunnel
+from gateway.tunnel.ledger import Ledger
 from gateway.tunnel.nearest import Nearest
 from gateway.tunnel.reactor import Address
 from gateway.tunnel.udpflow import UdpFlow
-from tests.tunnel.world import Forwarder, UdpEcho, World, ignore, reactor, until
+from tests.tunnel.world import Binder, Forwarder, UdpEcho, World, ignore, reactor, until
 
 
 class Path(Forwarder):
@@ -46,6 +49,14 @@ class NearestTests(World):
         ends: list[str] = []
         return nearest.open_udp(target, got.append, ends.append), got, ends
 
+    async def pinged(self, nearest: Nearest, target: Endpoint) -> list[str]:
+        """Have three pings answered on a new flow; give why it ended, if it did."""
+        flow, got, ends = self.open(nearest, target)
+        for number in range(3):
+            flow.send(bytes.fromhex("000100002112a442") + bytes(11) + bytes((number,)))
+        await until(lambda: len(got) == 3, "three answers")
+        return ends
+
     async def test_silent(self) -> None:
         """An exit whose path is cut is left within two seconds, also by flows that are open; the
         flow's next datagram takes the other."""
@@ -70,6 +81,22 @@ class NearestTests(World):
         paths[at].is_cut = False
         await until(lambda: not tunnels[at].is_silent, "its return")
         self.assertEqual(ends, [])
+
+    async def test_by_answers(self) -> None:
+        """By the ledger a flow tries each exit by its own pings, and stays where both are known
+        and none is better by much."""
+        ledger, tunnels = Ledger(), {}
+        for name in ("one", "two"):
+            tell = partial(ledger.answered, name)
+            tunnels[name], _ = self.tunnel(self.exit()[1], on_round_trip=tell)
+        await until(lambda: all(one.up for one in tunnels.values()), "both")
+        nearest, target = Nearest(reactor, tunnels, ledger), self.udp(Binder())
+        near = {name: one.rtt_s for name, one in tunnels.items()}
+        ends = [await self.pinged(nearest, target) for _ in ("one", "two")]
+        self.assertIn("nearer by another exit", ends[0][0])
+        routes = ledger.account(target, near, ()).routes
+        self.assertEqual({one.exit for one in routes}, {"one", "two"})
+        self.assertEqual([one.far.samples for one in routes], [3, 3])
 
     async def test_all_silent(self) -> None:
         """Where no exit answers flows stay where they are, and go on when it does."""

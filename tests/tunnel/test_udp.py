@@ -9,6 +9,7 @@ from gateway.model import Action, Endpoint, FlowKey, Verdict
 from gateway.tunnel.means import ExitLimits
 from tests.tunnel.world import (
     LOOPBACK,
+    Binder,
     Forwarder,
     MappedReach,
     ScriptedGate,
@@ -30,6 +31,28 @@ class UdpFlowTests(World):
     async def test_ipv6(self) -> None:
         """A destination may be an IPv6 address."""
         await self._echo("::1")
+
+    async def test_round_trips(self) -> None:
+        """A ping's answer tells what it took, and what of that was the way to the exit; what was
+        not asked, and answers of other datagrams, tell nothing."""
+        _, at = self.exit()
+        target = self.udp(Binder())
+        told: list[tuple[Endpoint, float, float]] = []
+        tunnel, _ = self.tunnel(at, on_round_trip=lambda *one: told.append(one))
+        await until(lambda: tunnel.up, "up")
+        got: list[bytes] = []
+        answered: list[int] = []
+        flow = tunnel.open_udp(target, got.append, ignore)
+        flow.on_ping_answered = lambda: answered.append(len(got))
+        ask = bytes.fromhex("000100002112a442") + bytes(12)
+        for payload in (ask, b"\0\2" + ask[2:], ask):
+            flow.send(payload)
+        await until(lambda: len(got) == 3, "three answers")
+        self.assertEqual(len(told), 1)  # the same ping twice is one: who knows which was answered
+        ((endpoint, total_s, near_s),) = told
+        self.assertEqual(endpoint, target)
+        self.assertTrue(0 < total_s < 30 and 0 < near_s < 30)
+        self.assertEqual(len(answered), 1)
 
     async def _echo(self, host: str, stem: str = "exit", at: Endpoint = LOOPBACK) -> None:
         gate, echo = ScriptedGate(), UdpEcho()

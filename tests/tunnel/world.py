@@ -132,6 +132,14 @@ class UdpEcho(DatagramProtocol):
         send(self, self._prefix + datagram, addr)
 
 
+class Binder(DatagramProtocol):
+    """Answers each datagram as a STUN server does a Binding request."""
+
+    def datagramReceived(self, datagram: bytes, addr: Address) -> None:
+        """DatagramProtocol API."""
+        send(self, b"\1\1" + datagram[2:], addr)
+
+
 class Forwarder(DatagramProtocol):
     """Stands between a client and an exit, and records every packet; one client at a time."""
 
@@ -187,6 +195,7 @@ class World(TestCase):
         stem: str = "gateway",
         ca: str = "ca",
         transfer: Transfer = TRANSFER,
+        on_round_trip: Callable[[Endpoint, float, float], None] = lambda to, total_s, near_s: None,
     ) -> tuple[Tunnel, list[tuple[bool, str]]]:
         """Start a tunnel to an exit; give it and what it says."""
         said: list[tuple[bool, str]] = []
@@ -197,6 +206,7 @@ class World(TestCase):
             Direct(),
             random=Random(1),
             on_change=lambda is_up, sentence: said.append((is_up, sentence)),
+            on_round_trip=on_round_trip,
             patience=QUICK,
             transfer=transfer,
         )
