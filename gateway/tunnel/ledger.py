@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from gateway.model import Endpoint
 
-DIRECT = "direct"
-"""The route without an exit: what the gateway let go that way shows how long it takes."""
+DIRECT = "(direct)"
+"""The route without an exit: what the gateway let go that way shows how long it takes.  No exit can
+have this name."""
 MAX_ENDPOINTS = 4_096
 """Endpoints that are remembered: those that were pinged last."""
 _MAX_TRIES = 3
