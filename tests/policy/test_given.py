@@ -13,10 +13,12 @@ from gateway.model import Axis, FlowKey, Protocol, pack
 from gateway.policy import Given, compile_policy
 from gateway.policy.reading import stored_payload
 from tests.support import epochs
+from tests.support.bundled import ROOT
 from tests.support.facts import TODAY, policy
 from tests.support.rows import rows
 
 FRAME = FlowKey.parse("udp 10.7.0.2:7 > 198.51.100.7:8000")
+LONG = ROOT / "gateway" / "geo" / "data" / "evidence.xz"
 FLOW = "flow: 'udp 10.1.0.2:5 > 192.0.2.7:8000'"
 
 
@@ -57,7 +59,8 @@ def text(case: str) -> str:
             "payload: {capture: call.pcap, frame: 3}", "captures cannot be read here",
         ),
         "a missing file": (f"{FLOW}, payload: {{file: nonesuch}}", "No such file"),
-        "an endless file": (f"{FLOW}, payload: {{file: /dev/zero}}", "longer than 65535"),
+        "an endless file": (f"{FLOW}, payload: {{file: /dev/zero}}", "no regular file"),
+        "a long file": (f"{FLOW}, payload: {{file: {LONG}}}", "longer than 65535"),
         "a file that can be none": (f'{FLOW}, payload: {{file: "a\\0b"}}', "null"),
     }
 )  # fmt: skip
