@@ -158,7 +158,7 @@ class PolicyCommandTests(SynchronousTestCase):
         """The policies that come with the gateway are sound."""
         result = gateway("check", DEFAULT, str(ROOT / "policies" / "exit.yaml"))
         self.assertEqual(result.exit_code, 0, result.output)
-        self.assertIn('policy "promise" is sound, 6 rules, 27 cases', result.output)
+        self.assertRegex(result.output, 'policy "promise" is sound, 6 rules, [1-9][0-9]+ cases')
 
     def test_faults(self) -> None:
         """Every fault of every file is named at its line, also as JSON."""
@@ -235,7 +235,7 @@ class PolicyCommandTests(SynchronousTestCase):
         """All cases of a folder run, and pass."""
         result = gateway("test", str(ROOT / "policies"), *DAY)
         self.assertEqual(result.exit_code, 0, result.output)
-        self.assertIn("30 cases passed, 0 failed", result.output)
+        self.assertRegex(result.output, "(?m)^[1-9][0-9]+ cases passed, 0 failed$")
 
     def test_failing_case(self) -> None:
         """A case that fails is explained, and the status is 1."""
@@ -332,7 +332,7 @@ class InitTests(SynchronousTestCase):
         gateway("init", str(folder))
         result = gateway("test", str(folder), *DAY)
         self.assertEqual(result.exit_code, 0, result.output)
-        self.assertIn("30 cases passed, 0 failed", result.output)
+        self.assertRegex(result.output, "(?m)^[1-9][0-9]+ cases passed, 0 failed$")
 
     def test_missing_key(self) -> None:
         """A configuration whose certificate or key cannot be used is not sound."""
