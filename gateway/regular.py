@@ -1,5 +1,5 @@
-"""Opening files.  Owns: only what ends when it is read is opened.  Knows: POSIX file types.
-Never: what is in a file."""
+"""Files from outside.  Owns: opening only what ends when it is read; seeing that one has changed.
+Knows: POSIX file types.  Never: what is in a file."""
 
 from __future__ import annotations
 
@@ -22,3 +22,13 @@ def open_regular(path: str | Path) -> BufferedReader:
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # (of a folder, opening says so itself)
         raise OSError(errno.EINVAL, "is no regular file", str(path))
     return Path(path).open("rb")
+
+
+def status_of(path: str | Path) -> tuple[int, int, int] | None:
+    """Give what changes when a file does: its number on the device, size, time of its last change
+    (ns); None: it is not there."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns

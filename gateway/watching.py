@@ -3,7 +3,6 @@ being written any more.  Knows: the core's epochs.  Never: reading the files."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from gateway.core import Core
+from gateway.regular import status_of
 
 _log = Logger(namespace="gateway.core")
 
@@ -84,12 +84,4 @@ class Watch:
 
 
 def _look(files: Iterable[str]) -> Look:
-    return {file: _status(file) for file in files}
-
-
-def _status(file: str) -> tuple[int, int, int] | None:
-    try:
-        status = os.stat(file)
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    return {file: status_of(file) for file in files}

@@ -14,9 +14,8 @@ from twisted.logger import Logger
 
 from gateway.core import Core
 from gateway.errors import CarryError
-from gateway.flow.epoch import Epoch
-from gateway.flow.guard import Leak
-from gateway.flow.table import Flow, FlowLimits, FlowTable, Judged
+from gateway.flow.flows import Nobody
+from gateway.flow.table import FlowLimits, FlowTable
 from gateway.listeners.door import Door
 from gateway.listeners.interfaces import Wiring
 from gateway.listeners.udp_session import UdpSession
@@ -51,7 +50,7 @@ class Bench:
 
     def __init__(self, reactor: Any, core: Core) -> None:
         self._core = core
-        self._silent = _Silent()
+        self._silent = Nobody()
         self._table = FlowTable(core.table.epoch, reactor.seconds, FlowLimits(), self._silent)
         self._nowhere = _Nowhere()
         gate = _Gate(self._table)
@@ -180,25 +179,3 @@ class _NoNames:
 
     def resolve(self, name: str) -> Deferred[tuple[bytes, ...]]:
         return fail(CarryError("canary", "no name is resolved"))
-
-
-class _Silent:
-    """Is told nothing: canaries are no client's (Observer)."""
-
-    def decided(self, epoch: Epoch, judged: Judged, payload: bytes | None) -> bool:
-        return True
-
-    def ended(self, flow: Flow) -> None:
-        """Observer API."""
-
-    def refused(self, key: FlowKey, reason: str) -> None:
-        """Observer API."""
-
-    def not_carried(self, key: FlowKey, verdict: Verdict, reason: str) -> None:
-        """Observer API."""
-
-    def barred(self, client: Endpoint, name: str, verdict: Verdict) -> None:
-        """Observer API."""
-
-    def leaked(self, key: FlowKey, leak: Leak) -> None:
-        """Observer API."""

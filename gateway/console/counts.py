@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections import Counter
 
 from gateway.flow.epoch import Epoch
+from gateway.flow.flows import Nobody
 from gateway.flow.guard import Found, Leak
-from gateway.flow.table import Flow, Judged
+from gateway.flow.table import Judged
 from gateway.model import Axis, Endpoint, FlowKey, Verdict
 
 # Countries are some 250, but an operator's own file may say anything.
@@ -17,7 +18,7 @@ NOWHERE = "none"
 """The country of what no source places."""
 
 
-class Counts:
+class Counts(Nobody):
     """Counts what the flow table decides, since the process began."""
 
     def __init__(self) -> None:
@@ -60,9 +61,6 @@ class Counts:
         if verdict.would is not None:
             self.would[verdict.would.action.value, verdict.would.rule] += 1
         return True
-
-    def ended(self, flow: Flow) -> None:
-        """Observer API."""
 
     def refused(self, key: FlowKey, reason: str) -> None:
         """Observer API: the core counts these."""

@@ -66,30 +66,18 @@ class Metrics(Collector):
     def _decisions(self) -> Iterator[Metric]:
         counts = self._counts
         help_ = "Decisions, by action and by what the traffic is for."
-        decisions = CounterMetricFamily("gateway_decisions", help_, labels=("action", "traffic"))
-        for pair, count in sorted(counts.decisions.items()):
-            decisions.add_metric(pair, count)
-        yield decisions
+        yield _pairs("gateway_decisions", help_, ("action", "traffic"), counts.decisions)
         help_ = "Decisions, by the country where the destination stands."
-        places = CounterMetricFamily("gateway_contacts", help_, labels=("country", "action"))
-        for pair, count in sorted(counts.places.items()):
-            places.add_metric(pair, count)
-        yield places
+        yield _pairs("gateway_contacts", help_, ("country", "action"), counts.places)
         help_ = "Decisions of each rule since the policy is in force."
         hits = counts.rules(self._epoch())
         yield _counter("gateway_rule_hits", help_, "rule", hits)
         help_ = "What rules in shadow would have decided."
-        would = CounterMetricFamily("gateway_shadow_decisions", help_, labels=("action", "rule"))
-        for pair, count in sorted(counts.would.items()):
-            would.add_metric(pair, count)
-        yield would
+        yield _pairs("gateway_shadow_decisions", help_, ("action", "rule"), counts.would)
         help_ = "Verdicts that could not be carried out, and were blocks, by the way."
         yield _counter("gateway_not_carried", help_, "way", counts.uncarried)
         help_ = "Flows in which identifiers were found by value, and sweeps."
-        leaks = CounterMetricFamily("gateway_leaks", help_, labels=("found", "kind"))
-        for pair, count in sorted(counts.leaks.items()):
-            leaks.add_metric(pair, count)
-        yield leaks
+        yield _pairs("gateway_leaks", help_, ("found", "kind"), counts.leaks)
         help_ = "Names that were not resolved, since a rule bars them."
         yield CounterMetricFamily("gateway_names_barred", help_, value=counts.unresolved)
 
@@ -173,6 +161,15 @@ def _log(said: Status) -> Iterator[Metric]:
         ("gateway_log_records_lost", "Decisions that could not be written down.", "lost"),
     ):
         yield CounterMetricFamily(name, help_, value=said["log"][key])
+
+
+def _pairs(
+    name: str, help_: str, labels: tuple[str, str], counts: Mapping[tuple[str, str], int]
+) -> Metric:
+    metric = CounterMetricFamily(name, help_, labels=labels)
+    for pair, count in sorted(counts.items()):
+        metric.add_metric(pair, count)
+    return metric
 
 
 def _counter(name: str, help_: str, label: str, counts: Mapping[str, int]) -> Metric:

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from gateway.console.counts import NOWHERE, Counts
 from gateway.flow.epoch import Epoch
-from gateway.flow.guard import Leak
-from gateway.flow.table import Flow, Judged
+from gateway.flow.flows import Nobody
+from gateway.flow.table import Judged
 from gateway.model import Axis, Content, Endpoint, FlowKey, Transport, Verdict
 
 # A screenful, and some to scroll.
@@ -37,7 +37,7 @@ class _Entry(NamedTuple):
     """What became of it otherwise; "" for nothing."""
 
 
-class Recent:
+class Recent(Nobody):
     """Remembers the latest decisions."""
 
     def __init__(self, now: Callable[[], datetime.datetime]) -> None:
@@ -59,18 +59,12 @@ class Recent:
         self._add(client, judged.verdict, transport, facts.content, country)
         return True
 
-    def ended(self, flow: Flow) -> None:
-        """Observer API."""
-
     def refused(self, key: FlowKey, reason: str) -> None:
         """Observer API: the core counts these; a flood of them would push out all else."""
 
     def not_carried(self, key: FlowKey, verdict: Verdict, reason: str) -> None:
         """Observer API."""
         self._add(key.client, verdict, key.transport, but=f"{NOT_CARRIED}: {reason}")
-
-    def leaked(self, key: FlowKey, leak: Leak) -> None:
-        """Observer API: its decision follows."""
 
     def barred(self, client: Endpoint, name: str, verdict: Verdict) -> None:
         """Observer API."""

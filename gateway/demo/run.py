@@ -22,9 +22,9 @@ from gateway.demo.tap import Tap, found_in
 from gateway.errors import CarryError, DataError
 from gateway.evidence.capture import read_packets
 from gateway.flow.epoch import Epoch
-from gateway.flow.guard import Leak
-from gateway.flow.table import Flow, Judged
-from gateway.model import Action, Endpoint, FlowKey, Verdict
+from gateway.flow.flows import Nobody
+from gateway.flow.table import Judged
+from gateway.model import Action, Endpoint
 from gateway.service import ExitServer, Gateway
 from gateway.wire import recognise
 
@@ -51,7 +51,7 @@ _OVERRIDES = """\
 """
 
 
-class _Decisions:
+class _Decisions(Nobody):
     """Gathers every decision of the gateway."""
 
     def __init__(self) -> None:
@@ -61,21 +61,6 @@ class _Decisions:
         """Observer API."""
         self.judged.append(judged)
         return True
-
-    def ended(self, flow: Flow) -> None:
-        """Observer API."""
-
-    def refused(self, key: FlowKey, reason: str) -> None:
-        """Observer API."""
-
-    def not_carried(self, key: FlowKey, verdict: Verdict, reason: str) -> None:
-        """Observer API."""
-
-    def barred(self, client: Endpoint, name: str, verdict: Verdict) -> None:
-        """Observer API."""
-
-    def leaked(self, key: FlowKey, leak: Leak) -> None:
-        """Observer API."""
 
     def final(self) -> list[Judged]:
         """Give the decisions that were carried out: not those that waited for a first octet."""

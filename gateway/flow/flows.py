@@ -85,3 +85,26 @@ class Observer(Protocol):
 
     def leaked(self, key: FlowKey, leak: Leak) -> None:
         """A flow shows identifiers by value, or is one of a sweep: told once a flow and kind."""
+
+
+class Nobody:
+    """An observer that does nothing; others do some of it."""
+
+    def decided(self, epoch: Epoch, judged: Judged, payload: bytes | None) -> bool:
+        """Observer API."""
+        return True
+
+    def ended(self, flow: Flow) -> None:
+        """Observer API."""
+
+    def refused(self, key: FlowKey, reason: str) -> None:
+        """Observer API."""
+
+    def not_carried(self, key: FlowKey, verdict: Verdict, reason: str) -> None:
+        """Observer API."""
+
+    def barred(self, client: Endpoint, name: str, verdict: Verdict) -> None:
+        """Observer API."""
+
+    def leaked(self, key: FlowKey, leak: Leak) -> None:
+        """Observer API."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.flow.epoch import Epoch
-from gateway.flow.guard import Leak
-from gateway.flow.table import Flow, FlowLimits, FlowTable, Judged
+from gateway.flow.flows import Nobody
+from gateway.flow.table import FlowLimits, FlowTable
 from gateway.geo.cells import Said
 from gateway.model import Content, Endpoint, FlowKey, Verdict
 from gateway.review.atoms import atoms_of
@@ -111,7 +111,7 @@ class _Replaying:
 
     def capture(self, path: Path) -> None:
         """Judge what the clients of a capture sent, each packet as a gateway does."""
-        nobody = _Nobody()
+        nobody = Nobody()
         tables = [FlowTable(epoch, _never, _LIMITS, nobody) for epoch in self._epochs]
         for one in sent(path):
             if one.payload is None:
@@ -222,26 +222,3 @@ def _what(content: Content | None) -> str:
 def _never() -> float:
     """Give the time for a table that forgets nothing."""
     return 0.0
-
-
-class _Nobody:
-    """An observer that does nothing."""
-
-    def decided(self, epoch: Epoch, judged: Judged, payload: bytes | None) -> bool:
-        """Observer API."""
-        return True
-
-    def ended(self, flow: Flow) -> None:
-        """Observer API."""
-
-    def refused(self, key: FlowKey, reason: str) -> None:
-        """Observer API."""
-
-    def not_carried(self, key: FlowKey, verdict: Verdict, reason: str) -> None:
-        """Observer API."""
-
-    def barred(self, client: Endpoint, name: str, verdict: Verdict) -> None:
-        """Observer API."""
-
-    def leaked(self, key: FlowKey, leak: Leak) -> None:
-        """Observer API."""

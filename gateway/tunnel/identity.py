@@ -3,7 +3,6 @@ Knows: credentials.  Never: sockets, HTTP."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from twisted.logger import Logger
 
 from gateway.errors import CarryError
+from gateway.regular import status_of
 from gateway.tunnel.credentials import Credentials, GatewayVerifier, Transfer, configuration
 
 _log = Logger(namespace="gateway.tunnel")
@@ -73,12 +73,4 @@ class Identity:
 
     def _look(self) -> list[tuple[int, int, int] | None]:
         files = self._credentials
-        return [_status(os.fspath(one)) for one in (files.ca, files.certificate, files.key)]
-
-
-def _status(path: str) -> tuple[int, int, int] | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
+        return [status_of(one) for one in (files.ca, files.certificate, files.key)]

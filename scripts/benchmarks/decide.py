@@ -36,9 +36,9 @@ from gateway.evidence.lines import Lines
 from gateway.evidence.notes import SEED_LEN, Signer
 from gateway.evidence.pseudonyms import KEY_LEN, Pseudonyms
 from gateway.flow.epoch import Epoch
-from gateway.flow.guard import Leak
-from gateway.flow.table import Flow, FlowLimits, FlowTable, Judged
-from gateway.model import Endpoint, FlowKey, Transport, Verdict
+from gateway.flow.flows import Nobody
+from gateway.flow.table import FlowLimits, FlowTable, Judged
+from gateway.model import Endpoint, FlowKey, Transport
 
 ROUNDS = 15
 CALLS = 200
@@ -48,29 +48,6 @@ POLICY = Path(__file__).parents[2] / "policies" / "default.yaml"
 
 Sample = tuple[FlowKey, bytes]
 Decided = tuple[Judged, bytes]
-
-
-class Nobody:
-    """An observer that does nothing."""
-
-    def decided(self, epoch: Epoch, judged: Judged, payload: bytes | None) -> bool:
-        """Observer API."""
-        return True
-
-    def ended(self, flow: Flow) -> None:
-        """Observer API."""
-
-    def refused(self, key: FlowKey, reason: str) -> None:
-        """Observer API."""
-
-    def not_carried(self, key: FlowKey, verdict: Verdict, reason: str) -> None:
-        """Observer API."""
-
-    def barred(self, client: Endpoint, name: str, verdict: Verdict) -> None:
-        """Observer API."""
-
-    def leaked(self, key: FlowKey, leak: Leak) -> None:
-        """Observer API."""
 
 
 def samples() -> dict[str, list[Sample]]:
