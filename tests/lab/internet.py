@@ -118,7 +118,7 @@ class Internet:
         with self._changed:
             return self._arrived[:]
 
-    def wait_quiet(self, silence_s: float = 0.3, timeout_s: float = 15.0) -> None:
+    def wait_quiet(self, silence_s: float = 1.0, timeout_s: float = 15.0) -> None:
         """Wait until nothing has arrived for a while."""
         end_s = time.monotonic() + timeout_s
         with self._changed:

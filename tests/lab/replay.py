@@ -47,21 +47,23 @@ def replay(
     *,
     door: Door | None = None,
     speed: float = 1.0,
-    last_answer_s: float = 0.5,
+    silence_s: float = 1.0,
 ) -> Replayed:
     """Say in the client's namespace what a capture's clients said.
 
     Each UDP flow leaves from the capture's own address and port; each TCP flow is a connection
-    from there.  Answers are counted while it goes on, and for a while after the last word.
+    from there.  Answers are counted while it goes on, and after the last word until none has come
+    for a while.
 
     Args:    door: omitted: the client's router.  speed: 1 is the capture's own pace, 20 plays 15
-             seconds in less than one, with everything still in the same order.
+             seconds in less than one, with everything still in the same order.  silence_s: how
+             long nothing may come before nothing more is waited for.
     Raises:  OSError: the door does not open.
     """
     talks = list(conversations)
     for host in sorted({talk.key.client.host for talk in talks}):
         lab.carry(host)
-    stage = _Stage(lab, door or Router(), speed, last_answer_s)
+    stage = _Stage(lab, door or Router(), speed, silence_s)
     try:
         return stage.play(talks)
     finally:
@@ -71,9 +73,9 @@ def replay(
 class _Stage:
     """One replay."""
 
-    def __init__(self, lab: Lab, door: Door, speed: float, last_answer_s: float) -> None:
+    def __init__(self, lab: Lab, door: Door, speed: float, silence_s: float) -> None:
         self._lab, self._door = lab, door
-        self._speed, self._last_answer_s = speed, last_answer_s
+        self._speed, self._silence_s = speed, silence_s
         self._sockets: dict[Endpoint, socket.socket] = {}
         self._clients: dict[int, tuple[socket.socket, Endpoint]] = {}
         self._poll = select.poll()
@@ -132,16 +134,24 @@ class _Stage:
             self._sockets[key.client].sendto(octets, (to.host, to.port))
             with self._counting:
                 self._replayed.sent[key] += 1
-        self._hear_until(time.monotonic() + self._last_answer_s)
+        end_s = time.monotonic() + _TIMEOUT_S
+        while self._heard(self._silence_s) and time.monotonic() < end_s:
+            pass
 
     def _hear_until(self, end_s: float) -> None:
         """Count answers until a moment."""
         while True:
             left_s = max(0.0, end_s - time.monotonic())
-            for descriptor, _ in self._poll.poll(left_s * 1000):
-                self._hear(*self._clients[descriptor])
+            self._heard(left_s)
             if left_s == 0.0:
                 return
+
+    def _heard(self, timeout_s: float) -> bool:
+        """Wait for answers and count them; say whether there were any."""
+        ready = self._poll.poll(timeout_s * 1000)
+        for descriptor, _ in ready:
+            self._hear(*self._clients[descriptor])
+        return bool(ready)
 
     def _hear(self, opened: socket.socket, client: Endpoint) -> None:
         octets, sender = opened.recvfrom(65_536)
@@ -167,7 +177,7 @@ class _Stage:
             with self._counting:
                 self._replayed.sent[key] += 1
         stream.shutdown(socket.SHUT_WR)
-        self._hear_stream(stream, key, time.monotonic() + self._last_answer_s)
+        self._hear_stream(stream, key, time.monotonic() + self._silence_s)
 
     def _connected(self, key: FlowKey) -> socket.socket:
         """Connect from the capture's port; from any other if an earlier stream still holds it."""

@@ -169,11 +169,15 @@ class RouterCase(LabCase):
 
     def until(self, holds: Callable[[], bool], what: str) -> None:
         """Wait until something holds; fails if it does not in time."""
+        if not self.wait(holds):
+            self.fail(f"{what}\n{self.deployment.gateway.log}")
+
+    def wait(self, holds: Callable[[], bool]) -> bool:
+        """Wait until something holds, and say whether it did in time."""
         end_s = time.monotonic() + _PATIENCE_S
-        while not holds():
-            if time.monotonic() > end_s:
-                self.fail(f"{what}\n{self.deployment.gateway.log}")
+        while not (held := holds()) and time.monotonic() < end_s:
             time.sleep(0.01)
+        return held
 
     def reload(self, policy: str) -> None:
         """Put another policy into force."""

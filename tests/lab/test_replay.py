@@ -54,7 +54,7 @@ class ReplayTests(LabCase):
         talk = Conversation(key, [Said(0.0, True, b"one"), Said(0.6, True, b"two")])
         wire = self.wire(Space.GATEWAY, "uplink")
         began_s = time.monotonic()
-        replayed = replay(self.lab, [talk], last_answer_s=0.1)
+        replayed = replay(self.lab, [talk], silence_s=0.1)
         self.assertGreater(time.monotonic() - began_s, 0.7)
         wire.stop()
         times = [each.time_s for each in wire.packets() if each.source == key.client]
@@ -70,7 +70,7 @@ class ReplayTests(LabCase):
             for transport in (Transport.UDP, Transport.TCP)
         ]
         talks = [Conversation(key, [Said(0.0, True, b"hello")]) for key in keys]
-        replayed = replay(self.lab, talks, last_answer_s=0.2)
+        replayed = replay(self.lab, talks, silence_s=1.0)
         self.assertEqual(replayed.answers, Counter(keys))
         arrived = {
             FlowKey(each.transport, each.source, each.destination) for each in internet.arrived()

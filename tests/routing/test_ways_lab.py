@@ -318,10 +318,15 @@ rules:
         self.assert_none(_MOVED)
 
     def assert_reset(self, to: str) -> None:
-        """Check that a connection is refused at once."""
-        began_s = time.monotonic()
-        self.assertRaises(ConnectionRefusedError, self.connect, self.web(to))
-        self.assertLess(time.monotonic() - began_s, 0.9)  # a second SYN would follow after 1 s
+        """Check that a connection is refused at once; a busy host gets a second try."""
+
+        def took_s() -> float:
+            began_s = time.monotonic()
+            self.assertRaises(ConnectionRefusedError, self.connect, self.web(to))
+            return time.monotonic() - began_s
+
+        # A second SYN would follow after 1 s.
+        self.assertTrue(any(took_s() < 0.9 for _ in range(5)), "no first SYN is answered")
 
     def assert_prohibited(self, to: str) -> None:
         """Check that the client of a datagram is told, and of the next one too.  Not of many: the
