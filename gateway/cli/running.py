@@ -107,6 +107,7 @@ def _be_prompt(core: Core, reactor: Any) -> None:
 @click.option("--today", type=click.DateTime(["%Y-%m-%d"]), required=True)
 @click.option("--state", required=True)
 @click.option("--policy", type=click.Path(path_type=Path))
+@click.option("--since", type=int)
 @clear_errors
 def worker(
     config_path: str,
@@ -116,6 +117,7 @@ def worker(
     today: datetime.datetime,
     state: str,
     policy: Path | None,
+    since: int | None,
 ) -> None:
     """Judge one of router mode's queues: `gateway run` starts this, nobody else."""
     from twisted.internet import reactor, stdio
@@ -126,7 +128,7 @@ def worker(
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     now_ = Now(number, epoch, today.date(), state, policy)
-    judge = Worker(twisted_reactor, config.load(config_path), World.of_host(), queue, now_)
+    judge = Worker(twisted_reactor, config.load(config_path), World.of_host(), queue, now_, since)
     _be_prompt(judge.core, twisted_reactor)
     stdio.StandardIO(Orders(twisted_reactor, judge))
     twisted_reactor.addSystemEventTrigger("before", "shutdown", judge.stop)

@@ -172,6 +172,9 @@ class RouterOptions(Section):
     fence: bool = True
     """Routing itself lets nothing pass without a verdict, also while netfilter has no rules.  It
     costs some of the packets a second that the host could forward."""
+    fast_path: tuple[Interface, ...] = ()
+    """Ethernet interfaces that flows leave by: between them and the clients' the kernel repeats for
+    a second what the rules did with media of a flow, without asking them (Linux 6.6, CAP_BPF)."""
     workers: Annotated[int, Field(ge=1, le=64, strict=True)] = 1
     """Processes that judge."""
     first_queue: Annotated[int, Field(ge=0, le=65_000, strict=True)] = 8_700

@@ -51,6 +51,8 @@ class Hands:
     """Let the kernel forget a UDP flow that it cannot move elsewhere: its next packet is new."""
     answer: Callable[[int, int, int], None]
     """Answer a packet that was held: queue, number, DROP or a mark."""
+    turned: Callable[[], object] = lambda: None
+    """Learn that a UDP flow which the kernel let go shall go so no more, before the kernel does."""
 
 
 TLS_PORTS = frozenset((443, 465, 853, 989, 990, 993, 995, 5061, 5223, 8883))
@@ -156,6 +158,8 @@ class Judge:
     def _udp(self, verdict: Verdict, key: FlowKey, payload: bytes, asked: int) -> int:
         number = self._number(verdict, key)
         was = self._was(asked)
+        if was is not None and was != number and not asked & (marks.CONTENT | marks.EARLIER):
+            self._hands.turned()
         if number == marks.BLOCK:
             if was is not None and asked & marks.CONTENT:
                 return DROP  # this datagram, and not its flow

@@ -16,6 +16,7 @@ from pyroute2.netlink.exceptions import (  # type: ignore[import-untyped]  # lik
 from gateway.errors import CarryError
 
 _GROUP_LINK = 1  # RTMGRP_LINK
+_ETHERNET = 1  # ARPHRD_ETHER
 # RFC 791: what every link carries, and what no packet exceeds.
 _MIN_MTU, _MAX_MTU = 68, 65_535
 # Events that are read at a time; more are read the next time.
@@ -31,6 +32,10 @@ class Link:
     then come in."""
     mtu: int
     """Octets of an IP packet, 68..65535."""
+    number: int = 0
+    """Its own."""
+    is_ethernet: bool = False
+    """Whether its packets have an Ethernet header."""
 
 
 class Links:
@@ -96,7 +101,8 @@ def look(names: Iterable[str]) -> dict[str, Link]:
                     both = link["index"], link.get_attr("IFLA_MASTER")
                     numbers = frozenset(int(one) for one in both if one is not None)
                     mtu = min(max(int(link.get_attr("IFLA_MTU")), _MIN_MTU), _MAX_MTU)
-                    found[name] = Link(numbers, mtu)
+                    is_ethernet = link["ifi_type"] == _ETHERNET
+                    found[name] = Link(numbers, mtu, int(link["index"]), is_ethernet)
     except (NetlinkError, OSError) as error:
         raise CarryError("interfaces", str(error)) from error
     return found

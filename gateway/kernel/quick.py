@@ -34,7 +34,7 @@ def chains(router: Router) -> Iterator[Chain]:
     # Nothing is left to look at once in this flow.
     is_seen = has(known | media.looks, now | media.looks, "ct")
     on = f"{become(mark(router.epoch))} accept"
-    kinds = tuple(f"{kind} goto {SLOW}" for kind in media.kinds)
+    kinds = tuple(f"{signatures.match(kind)} goto {SLOW}" for kind in media.kinds)
     yield Chain("quick", (*kinds, f"{has(known, now, 'ct')} {on}", f"goto {SLOW}"))
     if router.spot_check:
         yield Chain("spot_check", (*_drawn(router), f"{is_seen} {on}", "goto quick"))
@@ -56,8 +56,8 @@ def _whole(router: Router, header_len: int) -> str:
 
 
 def _media(media: signatures.Media, spot_check: int) -> Iterator[str]:
-    yield f"{media.is_other} goto {SLOW}"
-    yield from (f"{suspect} goto {SLOW}" for suspect in media.suspects)
+    yield f"{signatures.match(signatures.MEDIA, '!=')} goto {SLOW}"
+    yield from (f"{signatures.match(suspect)} goto {SLOW}" for suspect in media.suspects)
     if spot_check > _DRAWN:
         yield f"{_LOT} goto spot_check"
     elif spot_check:

@@ -47,16 +47,21 @@ def chains(signatures: Iterable[Signature]) -> tuple[Chain, ...]:
     return *parts, Chain("signatures", tuple(ways))
 
 
+Conditions = tuple[Condition, ...]
+"""Of a datagram's payload; all must hold."""
+
+MEDIA = (Condition(0, b"\xc0", bytes((_MEDIA << 6,))),)
+"""Holds for media, and nothing that is none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Media:
     """What tells media that no signature asks for."""
 
-    is_other: str
-    """Holds for datagrams that are no media."""
-    suspects: tuple[str, ...]
+    suspects: tuple[Conditions, ...]
     """Each holds for all datagrams that some signature asks for, whatever their flow is, and for
     few others; none of them holds: no such signature does."""
-    kinds: tuple[str, ...]
+    kinds: tuple[Conditions, ...]
     """Holds for a kind that is judged once a flow."""
     looks: int
     """Those kinds' bits in a flow's mark."""
@@ -70,29 +75,28 @@ def media(signatures: Iterable[Signature]) -> Media:
     seen_once = [one for one in possible if one.name in looks]
     always = _distinct([one for one in possible if one.name not in looks])
     return Media(
-        f"@th,{8 * _UDP_HEADER_LEN},8 and 0xc0 != {_MEDIA << 6:#04x}",
         tuple(_suspects(always)),
-        tuple(map(_match, seen_once)),
+        tuple(one.conditions for one in seen_once),
         sum({looks[one.name] for one in seen_once}),
     )
 
 
-def _suspects(always: list[Signature]) -> Iterator[str]:
-    """Write comparisons of the first octets that hold for all of media that fits a signature."""
+def _suspects(always: list[Signature]) -> Iterator[Conditions]:
+    """Give comparisons of the first octets that hold for all of media that fits a signature."""
     heads = []
     for one in always:
         mask, value = (number & _HEAD for number in _fold(one))
         if mask:
             heads.append((mask, value))
         else:
-            yield _match(one)
+            yield one.conditions
     for mask, value in _merged(_widest(heads)):
         octets = [at for at in range(_MAX_FAST) if mask >> 8 * at & 0xFF]
         end = octets[-1] + 1
         # Aligned, and not an octet longer than the signature: shorter datagrams may fit it.
         first = next((end - n for n in (1, 2, 4) if end % n == 0 and end - n <= octets[0]), 0)
         texts = (n.to_bytes(_MAX_FAST, "little")[first:end] for n in (mask, value))
-        yield _compare(Condition(first, *texts))
+        yield (Condition(first, *texts),)
 
 
 def _merged(heads: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -138,11 +142,11 @@ def _chains(name: str, possible: list[Signature], udp: tuple[Signature, ...]) ->
         text = ", ".join(f"{value:#04x}" for value in values)
         bit = 8 * (_UDP_HEADER_LEN + octet)
         rules.append(f"@th,{bit},8 {{ {text} }} jump {name}_{octet}")
-        yield Chain(f"{name}_{octet}", tuple(f"{_match(one)} {_asks(0)}" for one in alike))
-    rules += [f"{_match(one)} {_asks(0)}" for one in left]
+        yield Chain(f"{name}_{octet}", tuple(_rule(one) for one in alike))
+    rules += [_rule(one) for one in left]
     for one in possible:
         if look := looks.get(one.name):
-            rules.append(f"{has(look, 0, 'ct')} {_match(one)} {_asks(look)}")
+            rules.append(f"{has(look, 0, 'ct')} {_rule(one, look)}")
     yield Chain(name, tuple(rules))
 
 
@@ -163,8 +167,8 @@ def _values(signature: Signature, octet: int) -> list[int]:
     return [one for one in range(256) if one & mask == value]
 
 
-def _asks(look: int) -> str:
-    return f"{become(JUDGE | CONTENT | look)} goto question"
+def _rule(one: Signature, look: int = 0) -> str:
+    return f"{match(one.conditions)} {become(JUDGE | CONTENT | look)} goto question"
 
 
 def _distinct(signatures: list[Signature]) -> list[Signature]:
@@ -197,10 +201,11 @@ def _covers(wide: tuple[int, int], narrow: tuple[int, int]) -> bool:
     return wide[0] & narrow[0] == wide[0] and narrow[1] & wide[0] == wide[1]
 
 
-def _match(signature: Signature) -> str:
-    return " ".join(
-        _compare(part) for condition in signature.conditions for part in _parts(condition)
-    )
+def match(conditions: Conditions, holds: str = "==") -> str:
+    """Write conditions as nft's; holds: "!=" for one that shall not hold, of up to eight octets."""
+    assert holds == "==" or len(conditions) == 1
+    parts = (part for condition in conditions for part in _parts(condition))
+    return " ".join(_compare(part, holds) for part in parts)
 
 
 def _parts(condition: Condition) -> Iterable[Condition]:
@@ -209,10 +214,10 @@ def _parts(condition: Condition) -> Iterable[Condition]:
         yield Condition(condition.offset + at, condition.mask[at:end], condition.value[at:end])
 
 
-def _compare(condition: Condition) -> str:
+def _compare(condition: Condition, holds: str) -> str:
     """Write one comparison.  A datagram that is too short for it does not fit (nft breaks off)."""
     bit = 8 * (_UDP_HEADER_LEN + condition.offset)
     raw = f"@th,{bit},{8 * len(condition.value)}"
     if any(octet != 0xFF for octet in condition.mask):
         raw += f" and 0x{condition.mask.hex()}"
-    return f"{raw} == 0x{condition.value.hex()}"
+    return f"{raw} {holds} 0x{condition.value.hex()}"

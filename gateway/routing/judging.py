@@ -4,7 +4,7 @@ Knows: the kernel room, the transparent listeners, Twisted's reactor.  Never: ru
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -32,11 +32,22 @@ _EXPIRE_S = 1.0
 class Judging:
     """Judges what one queue asks."""
 
-    def __init__(self, reactor: Any, core: Core, wiring: Wiring, targets: Targets) -> None:
-        """Build it; the queue opens with `start`."""
+    def __init__(
+        self,
+        reactor: Any,
+        core: Core,
+        wiring: Wiring,
+        targets: Targets,
+        turned: Callable[[], object],
+    ) -> None:
+        """Build it; the queue opens with `start`.
+
+        Args:    turned: learns that a flow which the kernel let go shall go so no more.
+        """
         self._reactor = reactor
         self._core = core
         self._targets = targets
+        self._turned = turned
         self._replies = Replies()
         self._udp = TransparentUdp(wiring, self._replies.send)
         self._judge: Judge | None = None
@@ -58,7 +69,9 @@ class Judging:
         Args:    epoch: of the marks.
         Raises:  CarryError: another process holds it, or this one may not.
         """
-        hands = Hands(carry=self._carry, forget=self._forget, answer=self._answer)
+        hands = Hands(
+            carry=self._carry, forget=self._forget, answer=self._answer, turned=self._turned
+        )
         self._judge = Judge(
             self._core.table,
             hands,
@@ -162,6 +175,7 @@ class Judging:
 
     def _ask_again(self, key: FlowKey) -> None:
         if self._queue is not None:
+            self._turned()
             self._forget(key)
 
     def _forget(self, key: FlowKey) -> None:

@@ -44,10 +44,11 @@ class RouterMode:
         self._core = core
         targets = Targets(config)
         queues = config.router.first_queue + 1, config.router.first_queue + config.router.workers
-        self._workers = Workers(reactor, config.file, range(*queues), self._now)
         self._rules = Rules(config, targets)
+        since = self._rules.fast_path.since
+        self._workers = Workers(reactor, config.file, range(*queues), self._now, since)
         self._tcp = TransparentTcpListener(wiring)
-        self._judging = Judging(reactor, core, wiring, targets)
+        self._judging = Judging(reactor, core, wiring, targets, self._rules.fast_path.turned)
         self._calls = [LoopingCall(self._mend), LoopingCall(self._watch)]
         self._drops = Drops(lambda: readback.drops(self._rules.router.name))
         self._trouble = ""
@@ -139,7 +140,9 @@ class RouterMode:
     @property
     def counters(self) -> Mapping[str, int]:
         """What was judged and carried so far, by name."""
-        return {**self._judging.counters, **{f"tcp: {k}": v for k, v in self._tcp.counters.items()}}
+        by_tcp = {f"tcp: {name}": count for name, count in self._tcp.counters.items()}
+        fast = {"fast path: packets": self._rules.fast_path.packets}
+        return {**self._judging.counters, **by_tcp, **fast}
 
     @property
     def packets(self) -> Mapping[str, int]:

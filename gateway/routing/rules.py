@@ -19,6 +19,7 @@ from gateway.kernel.marks import next_epoch
 from gateway.kernel.ranges import Ranges
 from gateway.kernel.router import OWN, LocalProxy, Queues, Router
 from gateway.model import Endpoint, Transport
+from gateway.routing.repeating import Repeating
 from gateway.routing.targets import Targets, digest
 
 _log = Logger(namespace="gateway.routing")
@@ -56,6 +57,11 @@ class Rules:
         self._lock = Lock("gateway")
         self._nft = nft.Nft()
         self._links = links.Links()
+        self.fast_path = Repeating(
+            config.router.fast_path,
+            spot_check=config.router.spot_check,
+            masquerades=_masquerades(config),
+        )
         self._router: Router | None = None
         self._mended: _World | None = None
         """How the world was when all was last looked at."""
@@ -83,9 +89,11 @@ class Rules:
         self.state = state_of(epoch, self._targets)
         number = self._first_number()
         self._router = self._first(epoch, number, port)
+        self.fast_path.open()
         self._follow_links()
         self._fence()
         self._nft.apply(self._router)
+        self.fast_path.begin(self._router.epoch)
         try:
             routes.apply(routes.desired(self._router))
         except CarryError as error:
@@ -124,8 +132,12 @@ class Rules:
 
         Raises:  CarryError: the kernel refuses; nothing has changed.
         """
-        self._nft.commit(prepared.change)
-        self.state, self._router = prepared.state, prepared.router
+        self.fast_path.rest()
+        try:
+            self._nft.commit(prepared.change)
+            self.state, self._router = prepared.state, prepared.router
+        finally:
+            self.fast_path.begin(self.router.epoch)
 
     def tidy(self) -> None:
         """Remove what the epoch before left in the kernel, or one that was prepared and will not
@@ -155,8 +167,12 @@ class Rules:
         if world == self._closed or self._nft.is_closed() or self._nft.is_closed():
             self._closed = world
             return False
-        self._nft.lock(self.router.clients, self.router.numbers)
+        self._lock_down()
         return True
+
+    def _lock_down(self) -> None:
+        self.fast_path.rest()
+        self._nft.lock(self.router.clients, self.router.numbers)
 
     def mend(self) -> bool:
         """Look whether everything still stands, and put it up again where it does not; in a thread.
@@ -167,11 +183,12 @@ class Rules:
         world = self._world()
         is_whole = self._nft.is_untouched()
         if not is_whole:  # at once; all the ranges take seconds
-            self._nft.lock(self.router.clients, self.router.numbers)
+            self._lock_down()
         if self._mended is None or world[1] != self._mended[1]:
             self._follow_links()
         if not is_whole or not self._nft.is_applied(self.router):
             self._nft.apply(self.router)
+            self.fast_path.begin(self.router.epoch)
         self._fence()
         self._mended = world
         routes.apply(routes.desired(self.router))
@@ -180,7 +197,9 @@ class Rules:
     def _follow_links(self) -> None:
         """Have the rules know the clients' interfaces by number too, and their MTUs.  One that has
         lost its name stays shut until there is another of that name."""
-        by_name = links.look(self.router.clients)
+        all_ = links.look((*self.router.clients, *self.fast_path.uplinks))
+        self.fast_path.follow(all_)
+        by_name = {name: link for name, link in all_.items() if name in self.router.clients}
         found = frozenset[int]().union(*(one.numbers for one in by_name.values()))
         if gone := [name for name in self.router.clients if name not in by_name]:
             found |= set(self.router.numbers)
@@ -200,6 +219,7 @@ class Rules:
     def release(self) -> None:
         """Let another gateway keep the table; it stays as it is."""
         self._links.close()
+        self.fast_path.close()
         self._lock.release()
 
     def _first(self, epoch: Epoch, number: int, port: int) -> Router:
@@ -214,7 +234,7 @@ class Rules:
             relays=self._targets.relays,
             exits=self._targets.exits,
             proxy=LocalProxy(self._targets.proxy, port),
-            masquerade=any(one.snat for one in self._config.transparent),
+            masquerade=_masquerades(self._config),
             own=tuple(dict.fromkeys((*OWN, *options.admits, *_doors(self._config)))),
             **_denied(epoch),
         )
@@ -242,6 +262,10 @@ def interfaces(config: Config) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Give the interfaces of the clients, and those of the exits."""
     clients = tuple(one.interface for one in config.transparent)
     return clients, tuple(one.interface for one in config.interface_exits)
+
+
+def _masquerades(config: Config) -> bool:
+    return any(one.snat for one in config.transparent)
 
 
 def _doors(config: Config) -> list[tuple[Transport, int]]:

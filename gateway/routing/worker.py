@@ -17,6 +17,7 @@ from gateway.core import Core, World
 from gateway.epochs import Change
 from gateway.errors import CarryError, GatewayError, WireError
 from gateway.flow.epoch import Epoch
+from gateway.kernel.fast_path import Since
 from gateway.outward import Outward
 from gateway.routing import orders
 from gateway.routing.judging import Judging
@@ -28,12 +29,25 @@ from gateway.routing.workers import Now
 _log = Logger(namespace="gateway.routing")
 
 
+def _nothing() -> None:
+    """Tell a fast path that there is not."""
+
+
 class Worker:
     """Judges one queue, as the leader does the first."""
 
-    def __init__(self, reactor: Any, config: Config, world: World, queue: int, now: Now) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        config: Config,
+        world: World,
+        queue: int,
+        now: Now,
+        since: int | None = None,
+    ) -> None:
         """Load what the leader has in force.
 
+        Args:    since: the descriptor of the fast path's map of that name; None: there is none.
         Raises:  GatewayError: it cannot be loaded, or is something else by now.
         """
         self.core = Core(
@@ -50,7 +64,9 @@ class Worker:
         self._hold_against(self.core.table.epoch, now.state)
         self._queue, self._epoch = queue, now.epoch
         self._outward = Outward(reactor, config, self.core)
-        self._judging = Judging(reactor, self.core, self._outward.wiring, self._targets)
+        turned = _nothing if since is None else Since(since).now
+        wiring = self._outward.wiring
+        self._judging = Judging(reactor, self.core, wiring, self._targets, turned)
         self._canaries = Canaries(reactor, self.core, config.canaries)
         self.core.on_adopted.append(self._judging.rejudge)
         self.core.counting.append(lambda: {**self._judging.counters, **self._judging.packets})

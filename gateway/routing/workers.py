@@ -30,6 +30,8 @@ others go on without it."""
 _PAUSE_S = 2.0
 """Before a worker that ended is started again."""
 _STOP_S = 10.0
+_SINCE = 3
+"""A worker's descriptor of the fast path's map."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +51,21 @@ class Now:
 class Workers:
     """The workers beside the leading process, whose own queue is the first."""
 
-    def __init__(self, reactor: Any, config: str, queues: range, now: Callable[[], Now]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        config: str,
+        queues: range,
+        now: Callable[[], Now],
+        since: Callable[[], int | None],
+    ) -> None:
         """Start none yet.
 
-        Args:    config: the path of gateway.yaml; queues: theirs; now: gives what is in force.
+        Args:    config: the path of gateway.yaml; queues: theirs; now: gives what is in force;
+                 since: gives the descriptor by which they tell the fast path that a verdict has
+                 changed, None: there is no fast path.
         """
-        self._workers = [_Worker(reactor, config, queue, now) for queue in queues]
+        self._workers = [_Worker(reactor, config, queue, now, since) for queue in queues]
 
     def start(self) -> None:
         """Start all of them."""
@@ -93,7 +104,15 @@ def _first_failure(results: list[tuple[bool, Any]]) -> Failure | None:
 class _Worker(ProcessProtocol):
     """One worker: its process, started again whenever it ends."""
 
-    def __init__(self, reactor: Any, config: str, queue: int, now: Callable[[], Now]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        config: str,
+        queue: int,
+        now: Callable[[], Now],
+        since: Callable[[], int | None],
+    ) -> None:
+        self._since = since
         self._reactor = reactor
         self._config = config
         self._queue = queue
@@ -122,11 +141,14 @@ class _Worker(ProcessProtocol):
         }
         if now.policy is not None:
             options["policy"] = now.policy
+        descriptors: dict[int, str | int] = {0: "w", 1: "r", 2: 2}
+        if (since := self._since()) is not None:
+            descriptors[_SINCE], options["since"] = since, _SINCE
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         # -P: no module of the working directory stands in for one of ours.
         argv = [sys.executable, "-P", "-m", "gateway", "worker", *words]
         self._process = self._reactor.spawnProcess(
-            self, sys.executable, argv, env=None, childFDs={0: "w", 1: "r", 2: 2}
+            self, sys.executable, argv, env=None, childFDs=descriptors
         )
 
     def ask(self, order: Order) -> Deferred[None]:

@@ -38,6 +38,8 @@ def main(context: click.Context, has_gateway: bool, policy: Path | None) -> None
     if (reason := skip_reason()) is not None:
         click.echo(f"no lab: {reason}", err=True)
         sys.exit(2)
+    # A shell has what it starts in the background ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # As Ctrl-C: what is open is removed on the way out.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(1))

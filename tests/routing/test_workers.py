@@ -71,7 +71,11 @@ class WorkersTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = FakeReactor()
         self.now = Now(1, 41, _DAY, "state")
-        self.workers = Workers(self.reactor, "gateway.yaml", range(8701, 8703), lambda: self.now)
+        queues = range(8701, 8703)
+        self.since: int | None = None
+        self.workers = Workers(
+            self.reactor, "gateway.yaml", queues, lambda: self.now, lambda: self.since
+        )
         self.workers.start()
         self.first, self.second = self.reactor.spawned
 
