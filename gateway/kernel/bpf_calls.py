@@ -27,6 +27,7 @@ and where they go out."""
 _NUMBERS = {"x86_64": 321, "i686": 357, "armv7l": 386, "ppc64le": 361, "s390x": 351}
 _GENERIC_NUMBER = 280
 _LOG_LEN = 1 << 16
+_MARK = 8  # of struct __sk_buff
 _LICENCE = b"Dual MIT/GPL\0"
 # What the verifier says of a program of ours is for its author: its end has the reason.
 _SAID_LEN = 400
@@ -38,6 +39,8 @@ class Trial:
 
     answer: int
     octets: bytes
+    mark: int = 0
+    """What the program left in the context."""
 
 
 def create_map(kind: int, key_len: int, value_len: int, entries: int, flags: int = 0) -> int:
@@ -118,12 +121,14 @@ def trial(program: int, frame: bytes, context: bytes = b"") -> Trial:
     asked = struct.pack(
         "=IIIIQQIIIIQQIII",
         *(program, 0, len(frame), len(frame), ctypes.addressof(data), ctypes.addressof(out)),
-        *(1, 0, len(context), 0, ctypes.addressof(seen) if context else 0, 0, 0, 0, 0),
+        *(1, 0, len(context), len(context), *(2 * (ctypes.addressof(seen) if context else 0,))),
+        *(0, 0, 0),
     )
     held = ctypes.create_string_buffer(asked, len(asked))
     _system(_PROG_TEST_RUN, held, "program")
     answer, length = struct.unpack_from("=I4xI", held.raw, 4)
-    return Trial(answer, out.raw[:length])
+    mark = struct.unpack_from("=I", seen.raw, _MARK)[0] if context else 0
+    return Trial(answer, out.raw[:length], mark)
 
 
 def _element(

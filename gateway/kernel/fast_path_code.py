@@ -6,7 +6,8 @@ is direct and was judged in this epoch it writes down where it came in, and the 
 the interface by which it leaves.  `repeat` sees what comes in by an interface: media of the same
 flow and of the same kind goes out as that which the rules let go within the last second did, its
 hop limit one less, and meets neither rules nor routing.  Everything else goes on to the rules, and
-so does one media packet in 32: of these some are judged again, and all are learned from.
+so does one media packet in 32: of these some are judged again, and all are learned from.  Several
+datagrams in one piece go on with a mark that has the rules ask for each.
 
 So the rules stay the only ones who decide, and what they decide otherwise holds within a second by
 itself; at once where Python says so (since)."""
@@ -41,6 +42,9 @@ MARK_MASK = (
     | marks.LOOKS_MASK
 )
 """What phrases.straight compares."""
+
+PIECES = marks.JUDGE | marks.CONTENT
+"""The mark of several datagrams in one piece."""
 
 GO_ON = (1 << 32) - 1
 """A program's answer: the frame goes on to the rules (TCX_NEXT)."""
@@ -80,7 +84,7 @@ def repeat(media: Media, maps: Maps, *, draws: bool) -> bytes:
     code.copy(R6, R1)
     code.load(R2, R6, _PKT_TYPE, 4)
     code.when(R2, "!=", 0, "rules")  # for us, and not for everybody or somebody else
-    _read(code, media)
+    _read(code, media, hops=2)
     if draws:
         code.load(R2, R9, 6, 2)
         code.keep(R2, constant(UNDRAWN))
@@ -95,6 +99,7 @@ def repeat(media: Media, maps: Maps, *, draws: bool) -> bytes:
     code.set(R2, 0)
     code.call(_GO_OUT)
     code.leave()
+    _mark_pieces(code)
     return _finished(code)
 
 
@@ -109,7 +114,7 @@ def learn(media: Media, maps: Maps) -> bytes:
     code.when_register(R2, "!=", R3, "rules")
     code.when(R3, "==", 0, "rules")
     code.store(STACK, _VALUE + 8, R3, 4)
-    _read(code, media)
+    _read(code, media, hops=0)
     _find(code, maps)
     code.copy(R9, R0)
     code.call(_CLOCK)
@@ -134,17 +139,18 @@ def learn(media: Media, maps: Maps) -> bytes:
 
 
 def _finished(code: Code) -> bytes:
+    code.label("pieces")
     code.label("rules")
     code.set(R0, -1)
     code.leave()
     return code.octets()
 
 
-def _read(code: Code, media: Media) -> None:
-    """Go on with whole UDP datagrams of media that no signature asks for.  Then R7 is the frame, R8
-    its length, R9 the UDP header, and the key is on the stack."""
+def _read(code: Code, media: Media, *, hops: int) -> None:
+    """Go on with whole UDP datagrams of media that no signature asks for, and that may make so many
+    hops.  Then R7 is the frame, R8 its length, R9 the UDP header, and the key is on the stack."""
     code.load(R2, R6, _GSO_SIZE, 4)
-    code.when(R2, "!=", 0, "rules")  # several datagrams in one piece
+    code.when(R2, "!=", 0, "pieces")
     code.load(R2, R6, _VLAN, 4)
     code.when(R2, "!=", 0, "rules")
     code.load(R2, R6, _CAME_IN, 4)
@@ -157,7 +163,7 @@ def _read(code: Code, media: Media) -> None:
     for family in (6, 4):
         code.label(f"{family}")
         _make_whole(code, family, _ETHERNET_LEN + _IP_LEN[family] + _UDP_LEN + seen)
-        (_read4 if family == 4 else _read6)(code)
+        (_read4 if family == 4 else _read6)(code, hops)
         code.copy(R9, R7)
         code.add(R9, _ETHERNET_LEN + _IP_LEN[family])
         code.load(R2, R9, 0, 4)
@@ -198,9 +204,9 @@ def _make_whole(code: Code, family: int, length: int) -> None:
     code.label(f"{family}+")
 
 
-def _read4(code: Code) -> None:
+def _read4(code: Code, hops: int) -> None:
     """RFC 791: no options, no fragment, UDP, as long as it says, and hops left."""
-    for at, comparison, number in ((14, "!=", 0x45), (23, "!=", 17), (22, "<=", 1)):
+    for at, comparison, number in ((14, "!=", 0x45), (23, "!=", 17), (22, "<", hops)):
         code.load(R2, R7, at, 1)
         code.when(R2, comparison, number, "rules")
     code.load(R2, R7, 20, 2)
@@ -214,12 +220,12 @@ def _read4(code: Code) -> None:
         code.store(STACK, _KEY + to, R2, 4)
 
 
-def _read6(code: Code) -> None:
+def _read6(code: Code, hops: int) -> None:
     """RFC 8200: UDP without extension headers, as long as it says, and hops left."""
     code.load(R2, R7, 14, 1)
     code.keep(R2, 0xF0)
     code.when(R2, "!=", 0x60, "rules")
-    for at, comparison, number in ((20, "!=", 17), (21, "<=", 1)):
+    for at, comparison, number in ((20, "!=", 17), (21, "<", hops)):
         code.load(R2, R7, at, 1)
         code.when(R2, comparison, number, "rules")
     _lengths(code, at=18, beyond=_ETHERNET_LEN + 40, udp_at=58, headers=0)
@@ -260,6 +266,24 @@ def _find(code: Code, maps: Maps) -> None:
     code.copy(R2, STACK)
     code.add(R2, _KEY)
     code.call(_LOOKUP)
+
+
+def _mark_pieces(code: Code) -> None:
+    """Have the rules look at all of what comes in one piece, if it is UDP."""
+    code.label("pieces")
+    code.load(R7, R6, _DATA, 4)
+    code.load(R3, R6, _DATA_END, 4)
+    code.copy(R2, R7)
+    code.add(R2, 24)
+    code.when_register(R2, ">", R3, "rules")
+    code.load(R4, R6, _PROTOCOL, 4)
+    code.load(R2, R7, 23, 1)
+    code.when(R4, "==", constant(b"\x08\x00"), "of pieces")
+    code.load(R2, R7, 20, 1)
+    code.label("of pieces")
+    code.when(R2, "!=", 17, "rules")
+    code.set(R2, PIECES)
+    code.store(R6, _MARK, R2, 4)
 
 
 def _still_holds(code: Code, maps: Maps) -> None:

@@ -3,6 +3,8 @@ Knows: capabilities(7), /proc/sys/net.  Never: changing anything."""
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,6 +14,8 @@ from gateway.kernel import compat, nft
 
 _CAP_NET_ADMIN = 12
 _CAP_NET_RAW = 13
+_CAP_BPF = 39
+_FAST_PATH = (6, 6)
 _SYSCTL = Path("/proc/sys")
 _FORWARDING = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding")
 
@@ -25,13 +29,21 @@ def has_capability(number: int, status: Path = Path("/proc/self/status")) -> boo
 
 
 def missing(
-    clients: Iterable[str] = (), exits: Iterable[str] = (), *, sysctl: Path = _SYSCTL
+    clients: Iterable[str] = (),
+    exits: Iterable[str] = (),
+    uplinks: Iterable[str] = (),
+    *,
+    sysctl: Path = _SYSCTL,
 ) -> list[str]:
     """Say in sentences what this host lacks for router mode; []: nothing.
 
-    Args:    clients, exits: the interfaces that the configuration names.
+    Args:    clients, exits: the interfaces that the configuration names; uplinks: those that the
+             fast path shall be to.
     """
-    found = list(_settings(tuple(clients), tuple(exits), sysctl))
+    wanted = tuple(uplinks)
+    found = list(_settings((*clients, *wanted), tuple(exits), sysctl))
+    if wanted and (reason := no_fast_path()) is not None:
+        found.append(reason)
     if not has_capability(_CAP_NET_ADMIN):
         found.append(
             "this process may not change the network: run it as root, or give it CAP_NET_ADMIN "
@@ -39,6 +51,16 @@ def missing(
         )
         return found
     return [*found, *_kernel()]
+
+
+def no_fast_path() -> str | None:
+    """Say in a sentence why this host has no fast path; None: it has."""
+    release = tuple(int(one) for one in re.findall(r"\d+", os.uname().release)[:2])
+    if release < _FAST_PATH:
+        return f"no fast path: the kernel is {os.uname().release}, expected 6.6 or newer"
+    if not has_capability(_CAP_BPF) or not has_capability(_CAP_NET_ADMIN):
+        return "no fast path: it needs CAP_BPF (AmbientCapabilities= in a systemd unit), or root"
+    return None
 
 
 def _kernel() -> Iterator[str]:

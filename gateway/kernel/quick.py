@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.kernel import signatures
-from gateway.kernel.marks import EPOCH_MASK, PROVISIONAL, QUICK, TARGET_MASK, mark
+from gateway.kernel.marks import CONTENT, EPOCH_MASK, JUDGE, PROVISIONAL, QUICK, TARGET_MASK, mark
 from gateway.kernel.phrases import become, has, hook
 from gateway.kernel.router import Router
 from gateway.kernel.table import Chain
@@ -46,7 +46,19 @@ def chains(router: Router) -> Iterator[Chain]:
                          whole6, *what))  # fmt: skip
     # After mangle (-150), where other software sets marks, so that none of them looks like ours.
     ask = hook("filter", "prerouting", -149)
-    yield Chain("ask", ("@nh,0,8 != 0x45 goto ask6", whole4, *what), ask)
+    asked = JUDGE | CONTENT
+    pieces: tuple[str, ...] = ()
+    if router.marks_pieces:
+        pieces = (f"{has(asked, asked)} goto pieces",)
+        yield Chain("pieces", tuple(_pieces(router)))
+    yield Chain("ask", (*pieces, "@nh,0,8 != 0x45 goto ask6", whole4, *what), ask)
+
+
+def _pieces(router: Router) -> Iterator[str]:
+    """Several datagrams in one piece are judged each by itself."""
+    for name in router.clients:
+        yield f'iifname "{name}" meta l4proto udp {become(JUDGE | CONTENT)} goto question'
+    yield f"goto {SLOW}"
 
 
 def _whole(router: Router, header_len: int) -> str:

@@ -103,6 +103,9 @@ class Router:
     """1..255, as in marks."""
     name: str = "gateway"
     """Of the nft table, and of the lock: one gateway a name."""
+    marks_pieces: bool = False
+    """Whether UDP packets that are several datagrams come with both flags of a question, however
+    long they are (fast path)."""
     queues: Queues = Queues(8700)
     has_nft_queue: bool = True
     """False: the way to the queue is the target NFQUEUE (compat)."""

@@ -42,6 +42,11 @@ class Repeating:
         except CarryError as error:
             _log.error("no fast path: {reason}", reason=str(error))
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is one."""
+        return self._path is not None
+
     def follow(self, links: Mapping[str, Link]) -> None:
         """Be between these interfaces, and no others.
 

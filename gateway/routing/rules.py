@@ -83,13 +83,13 @@ class Rules:
         Raises:  CarryError, DataError: another gateway runs, or the kernel refuses.
         """
         self._lock.take()
-        for sentence in missing(*interfaces(self._config)):
+        for sentence in missing(*interfaces(self._config), self.fast_path.uplinks):
             _log.warn("{sentence}", sentence=sentence)
         self._links.listen()
         self.state = state_of(epoch, self._targets)
         number = self._first_number()
-        self._router = self._first(epoch, number, port)
         self.fast_path.open()
+        self._router = self._first(epoch, number, port)
         self._follow_links()
         self._fence()
         self._nft.apply(self._router)
@@ -235,6 +235,7 @@ class Rules:
             exits=self._targets.exits,
             proxy=LocalProxy(self._targets.proxy, port),
             masquerade=_masquerades(self._config),
+            marks_pieces=self.fast_path.is_open,
             own=tuple(dict.fromkeys((*OWN, *options.admits, *_doors(self._config)))),
             **_denied(epoch),
         )
@@ -283,6 +284,8 @@ def look(config: Config | None) -> list[str]:
     Args:    config: whose interfaces must be there too; None: of no configuration.
     """
     try:
-        return missing() if config is None else missing(*interfaces(config))
+        if config is None:
+            return missing()
+        return missing(*interfaces(config), config.router.fast_path)
     except GatewayError as error:
         return [str(error)]

@@ -35,8 +35,8 @@ class ChangeCase(ToyCase):
 
     def grows(self, to: str, by: int = 50) -> None:
         """Wait until so many more datagrams have arrived."""
-        before = len(self.arrived(to))
-        self.until(lambda: len(self.arrived(to)) >= before + by, f"too little arrives at {to}")
+        before = self.count(to)
+        self.until(lambda: self.count(to) >= before + by, f"too little arrives at {to}")
 
     def sets(self) -> set[str]:
         """Give the names of the sets of ranges that are in the kernel."""

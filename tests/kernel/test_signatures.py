@@ -47,7 +47,7 @@ def sample(one: Signature, filling: bytes) -> bytes:
 
 
 _FILLINGS = st.binary(max_size=60) | st.integers(0, 60).map(bytes)
-_PAYLOADS = st.one_of(
+PAYLOADS = st.one_of(
     _FILLINGS,
     _FILLINGS.map(lambda octets: b"\x80" + octets),
     st.builds(sample, st.sampled_from(_UDP), _FILLINGS),
@@ -100,7 +100,7 @@ class AskedTests(SynchronousTestCase):
         return packet.mark if asks else 0
 
     @settings(deadline=None, max_examples=300)
-    @given(_PAYLOADS, st.integers(0, 15).map(lambda bits: bits << 4))
+    @given(PAYLOADS, st.integers(0, 15).map(lambda bits: bits << 4))
     @example(_RTP, 0)
     @example(_RTP, LOOKS_MASK)
     @example(b"", 0)
@@ -118,7 +118,7 @@ class AskedTests(SynchronousTestCase):
                 self.assertIn(asks & LOOKS_MASK, {0} if 0 in looks else looks)
 
     @settings(deadline=None, max_examples=300)
-    @given(_PAYLOADS)
+    @given(PAYLOADS)
     def test_none_missed(self, payload: bytes) -> None:
         """Whatever wire finds a signature in, the kernel asks for; for each such datagram where
         wire says so."""

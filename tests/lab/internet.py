@@ -10,6 +10,7 @@ import socket
 import struct
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -69,6 +70,7 @@ class Internet:
         self._max_octets = max_octets
         self._octets = 0
         self._arrived: list[Arrival] = []
+        self._at: defaultdict[Endpoint, list[Arrival]] = defaultdict(list)
         self._changed = threading.Condition()
         self._bell = -1
         self._threads: list[threading.Thread] = []
@@ -117,6 +119,16 @@ class Internet:
         """Give what arrived so far, in order."""
         with self._changed:
             return self._arrived[:]
+
+    def arrived_at(self, destination: Endpoint) -> list[Arrival]:
+        """Give what arrived so far at one endpoint, in order."""
+        with self._changed:
+            return self._at[destination][:]
+
+    def count(self, destination: Endpoint) -> int:
+        """Give how much arrived so far at one endpoint."""
+        with self._changed:
+            return len(self._at[destination])
 
     def wait_quiet(self, silence_s: float = 1.0, timeout_s: float = 15.0) -> None:
         """Wait until nothing has arrived for a while."""
@@ -195,6 +207,7 @@ class Internet:
             else:
                 self._octets += len(arrival.payload)
                 self._arrived.append(arrival)
+                self._at[arrival.destination].append(arrival)
             self._changed.notify_all()
             if arrival.transport is Transport.UDP:
                 return self._answers.datagram(arrival.destination, arrival.payload)

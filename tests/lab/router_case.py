@@ -154,13 +154,15 @@ class RouterCase(LabCase):
 
     def arrived(self, to: str) -> list[bytes]:
         """Give what arrived at an endpoint."""
-        wanted = Endpoint.parse(to)
-        return [one.payload for one in self.internet_.arrived() if one.destination == wanted]
+        return [one.payload for one in self.internet_.arrived_at(Endpoint.parse(to))]
+
+    def count(self, to: str) -> int:
+        """Give how much arrived at an endpoint."""
+        return self.internet_.count(Endpoint.parse(to))
 
     def sources(self, to: str) -> set[str]:
         """Give from which addresses something arrived at an endpoint."""
-        wanted = Endpoint.parse(to)
-        return {one.source.host for one in self.internet_.arrived() if one.destination == wanted}
+        return {one.source.host for one in self.internet_.arrived_at(Endpoint.parse(to))}
 
     def lost_elsewhere(self) -> int:
         """Give how many packets, at most, were lost since the test began where no gateway has a

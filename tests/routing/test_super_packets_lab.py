@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
-import fcntl
 import socket
-import struct
 
+from tests.lab.offloads import SEGMENTS, offload
 from tests.lab.router_case import RouterCase
 from tests.lab.topology import Lab, Space
 from tests.support.epochs import PING
@@ -15,17 +13,6 @@ _TO = ("203.0.113.7:4001", "[2001:db8:a::7]:4001")
 _MEDIA = bytes.fromhex("80600001000000a011223344") + bytes(160)
 _MTU = 1500
 _UDP_SEGMENT = 103  # linux/udp.h
-# linux/sockios.h; ethtool's ETHTOOL_STXCSUM, ETHTOOL_SSG and ETHTOOL_SGSO.
-_SIOCETHTOOL, _SEGMENTS_LATE = 0x8946, (0x17, 0x19, 0x24)
-
-
-def segment_late(interface: str) -> None:
-    """Have an interface hand over several datagrams in one piece."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as door:
-        for number in _SEGMENTS_LATE:
-            value = ctypes.create_string_buffer(struct.pack("=II", number, 1), 8)
-            request = struct.pack("16sP", interface.encode(), ctypes.addressof(value))
-            fcntl.ioctl(door, _SIOCETHTOOL, request)
 
 
 class SuperPacketTests(RouterCase):
@@ -35,7 +22,7 @@ class SuperPacketTests(RouterCase):
         """A plaintext ping that comes in one piece with media of an accepted flow does not leave in
         the open, whether the flow is new or known; each datagram is judged by itself, and the media
         arrives."""
-        self.lab.call(Space.CLIENT, lambda: segment_late("gateway"))
+        self.lab.call(Space.CLIENT, lambda: offload("gateway", *SEGMENTS))
         inside = self.wire(Space.GATEWAY, "clients")
         for six, to in enumerate(_TO):
             known, new = self.client(to), self.client(to)

@@ -182,7 +182,7 @@ class PolicyTests(SynchronousTestCase):
         folder = Path(self.mktemp())
         folder.mkdir()
         (folder / "policy.yaml").write_text(text)
-        (folder / "gateway.yaml").write_text(bench_gateway.configuration())
+        (folder / "gateway.yaml").write_text(bench_gateway.configuration(""))
         stand_ins = [
             geo.Override(network=one, location="US", operator="US", reason="the bench")
             for one in bench_gateway.STAND_INS
@@ -240,7 +240,7 @@ class OptionsTests(SynchronousTestCase):
 
     def test_quick(self) -> None:
         """A quick run leaves the others' gateways out, unless they are asked for."""
-        self.assertEqual(chosen_peers(None, is_quick=True), ("plain", "nft", "gateway"))
+        self.assertEqual(chosen_peers(None, is_quick=True), ("plain", "nft", "gateway", "fast"))
         self.assertEqual(chosen_peers("envoy,plain", is_quick=True), ("plain", "envoy"))
 
     def test_command(self) -> None:

@@ -36,6 +36,7 @@ geo:
   max_age_days: 36500
   overrides:
 {overrides}evidence: {{path: evidence/, required: false}}
+router: {{{router}}}
 """
 _DENIED_RULE = """\
 rules:
@@ -48,11 +49,11 @@ rules:
 """
 
 
-def configuration() -> str:
-    """Write the trial's gateway.yaml."""
+def configuration(router: str) -> str:
+    """Write the trial's gateway.yaml, with these options of router mode."""
     claim = 'location: US, operator: US, reason: "the bench\'s server"'
     lines = (f'    - {{network: "{network}", {claim}}}\n' for network in STAND_INS)
-    return _CONFIGURATION.format(overrides="".join(lines))
+    return _CONFIGURATION.format(overrides="".join(lines), router=router)
 
 
 def policy(default: str, denied: Iterable[str]) -> str:
@@ -74,11 +75,12 @@ class Gateway(Peer):
     name = "gateway"
     denies = True
     ready: ClassVar[str] = "router mode: ready"
+    router: ClassVar[str] = ""
 
     def start(self, denied: Iterable[str]) -> None:
         """Peer API."""
         self._write(denied)
-        (self.scratch / "gateway.yaml").write_text(configuration())
+        (self.scratch / "gateway.yaml").write_text(configuration(self.router))
         command = str(Path(sys.executable).with_name("gateway"))
         self._run([command, "run", "--config", str(self.scratch / "gateway.yaml")])
 
@@ -116,6 +118,13 @@ class Gateway(Peer):
         if "refused" in now[-1]:
             raise RuntimeError(f"the policy is refused: {now[-1]}")
         return Reloaded(asked_s, time.time())
+
+
+class FastGateway(Gateway):
+    """The same, with a fast path."""
+
+    name = "fast"
+    router = "fast_path: [uplink]"
 
 
 class Toy(Gateway):

@@ -14,7 +14,7 @@ from scripts.benchmarks.router.figures import Results, Summary
 BASES = ("plain", "nft")
 # Spread of plain forwarding's own rate beyond which a run is called noisy.
 _NOISY_SPREAD = 0.15
-_OURS = ("gateway", "toy")
+_OURS = ("gateway", "fast", "toy")
 # What must be zero, by figure; the rest of the table is more or less.
 _LEAKS = ("leaked", "leaked_denied", "leaked_new", "leaked_established")
 

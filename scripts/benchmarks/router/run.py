@@ -13,7 +13,7 @@ from pathlib import Path
 
 from scripts.benchmarks.router import breaking, measures
 from scripts.benchmarks.router.figures import Results, Trial
-from scripts.benchmarks.router.gateway import Gateway, Toy
+from scripts.benchmarks.router.gateway import FastGateway, Gateway, Toy
 from scripts.benchmarks.router.generators import Generators
 from scripts.benchmarks.router.measures import Bench, Figures
 from scripts.benchmarks.router.noise import Noise
@@ -22,7 +22,7 @@ from scripts.benchmarks.router.places import Places, denied_networks
 from scripts.benchmarks.router.proxies import Envoy, HaProxy, Nginx, SingBox
 from scripts.benchmarks.router.stage import Space, Stage
 
-OURS: tuple[type[Peer], ...] = (Peer, Nft, Gateway)
+OURS: tuple[type[Peer], ...] = (Peer, Nft, Gateway, FastGateway)
 OTHERS: tuple[type[Peer], ...] = (SingBox, Envoy, Nginx, HaProxy)
 _ALL: tuple[type[Peer], ...] = (*OURS, Toy, *OTHERS)
 PEERS = {one.name: one for one in _ALL}
