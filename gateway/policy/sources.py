@@ -40,7 +40,7 @@ class Sources:
 
     def may_define(self, name: str) -> bool:
         """Say whether something that could not be read may define a name."""
-        return self.is_short or any(name in one.lost for one in self.documents)
+        return self.is_short or any(name in one.lost for one in self.documents if one.lost)
 
     @property
     def documents(self) -> tuple[Document, ...]:

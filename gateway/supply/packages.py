@@ -107,8 +107,11 @@ def unblocked(data: bytes) -> bytes:
         raise ValueError(f"a container of {raw_len} octets in blocks of {block_len}")
     unpacking, at, blocks, length_so_far = zstandard.ZstdDecompressor(), 20 + 4 * count, [], 0
     for length in struct.unpack_from(f">{count}I", data, 20):
+        packed = data[at : at + length]
         try:
-            block = unpacking.decompress(data[at : at + length], max_output_size=block_len)
+            if zstandard.frame_content_size(packed) > block_len:  # what it says is made room for
+                raise ValueError(f"a block of more than {block_len} octets")
+            block = unpacking.decompress(packed, max_output_size=block_len)
         except zstandard.ZstdError as error:
             raise ValueError(str(error)) from error
         blocks.append(block)

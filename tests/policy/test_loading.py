@@ -192,6 +192,14 @@ class BrokenPolicyTests(SynchronousTestCase):
             [problem.line for problem in error.problems], [5, 5, 5, 5, 5, 6, 7], str(error)
         )
 
+    def test_no_name(self) -> None:
+        """Nothing is no jurisdiction's name, nor a group's, wherever it stands."""
+        for key in ("to", "from"):
+            for value in ("''", "['']", "{not: ''}"):
+                text = f"policy: p\nrules:\n- {{id: a, when: {{{key}: {value}}}, action: block}}\n"
+                error = self.assertRaises(InputError, policy, text)
+                self.assertEqual([problem.line for problem in error.problems], [3], value)
+
     @settings(deadline=None, max_examples=100)
     @given(
         st.recursive(

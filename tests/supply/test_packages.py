@@ -81,6 +81,14 @@ class PackageTests(SynchronousTestCase):
         package = self.install("iptocc", {})
         self.assertIn("has 0 files", str(self.assertRaises(DataError, package.fetch)))
 
+    def test_huge_block(self) -> None:
+        """A block that says it is larger than blocks are is refused before room is made for it."""
+        frame = zstandard.ZstdCompressor().compress(b"data" * 9)
+        # RFC 8878 section 3.1.1.1: a content size of eight octets.
+        lying = frame[:4] + b"\xe0" + (1 << 60).to_bytes(8, "little") + frame[6:]
+        whole = struct.pack(">8sIII", b"DETBLK01", 1 << 20, 1, 36) + struct.pack(">I", len(lying))
+        self.assertIn("more than", str(self.assertRaises(ValueError, unblocked, whole + lying)))
+
     @settings(deadline=None, max_examples=100)
     @given(st.binary(max_size=60), st.integers(0, 100))
     def test_any_container(self, noise: bytes, at: int) -> None:
