@@ -29,6 +29,7 @@ def cases_of(
     config_path: str | Path | None = None,
     today: datetime.date | None = None,
     atlas: Atlas | None = None,
+    name: str | None = None,
 ) -> type[SynchronousTestCase]:
     """Make a class with one test method for each case of a policy, and one that asks for a case
     that each rule decides.
@@ -39,6 +40,8 @@ def cases_of(
     Args:    config_path: a gateway.yaml, for its data; omitted: the bundled data.
              today: the day on which expiry and the age of data are judged; omitted: today, UTC.
              atlas: data that are loaded already, instead of config_path.
+             name: where the class stands, f"{__name__}.PolicyTests": by it the processes of
+             `trial -j` find its tests.
     Returns: a class; of a policy, or data, that cannot be loaded one whose only test fails with
              every fault.
     """
@@ -46,12 +49,12 @@ def cases_of(
     try:
         epoch = _epoch(Path(policy_path), config_path, day, atlas)
     except GatewayError as error:
-        return _class(policy_path, {"test_it_can_be_loaded": _failing(str(error))})
+        return _class(policy_path, name, {"test_it_can_be_loaded": _failing(str(error))})
     methods: dict[str, _Test] = {
         f"test_{at:03d}_{_slug(case)}": _testing(epoch, case)
         for at, case in enumerate(epoch.policy.cases, 1)
     }
-    return _class(policy_path, {**methods, "test_each_rule_has_a_case": _reaching(epoch)})
+    return _class(policy_path, name, {**methods, "test_each_rule_has_a_case": _reaching(epoch)})
 
 
 def _epoch(
@@ -63,10 +66,15 @@ def _epoch(
     return Epoch(0, load_policy(path, day), atlas)
 
 
-def _class(path: str | Path, methods: dict[str, _Test]) -> type[SynchronousTestCase]:
-    name = re.sub(r"\W+", "_", Path(path).stem).strip("_").title().replace("_", "")
-    namespace = {"__doc__": f"The cases of {path}.", **methods}
-    return type(f"{name}Cases", (SynchronousTestCase,), namespace)
+def _class(
+    path: str | Path, name: str | None, methods: dict[str, _Test]
+) -> type[SynchronousTestCase]:
+    if name is None:
+        words = re.sub(r"\W+", "_", Path(path).stem).strip("_").title().replace("_", "")
+        name = f"{__name__}.{words}Cases"
+    module, _, short = name.rpartition(".")
+    namespace = {"__doc__": f"The cases of {path}.", "__module__": module, **methods}
+    return type(short, (SynchronousTestCase,), namespace)
 
 
 def _slug(case: Case) -> str:

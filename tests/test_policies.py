@@ -18,8 +18,14 @@ def results(name: str) -> tuple[Epoch, list[CaseResult]]:
     return epoch, list(run_cases(epoch))
 
 
-DefaultTests = cases_of(ROOT / "policies" / "default.yaml", today=DAY, atlas=atlas())
-ExitTests = cases_of(ROOT / "policies" / "exit.yaml", today=DAY, atlas=atlas())
+def tests_of(name: str, stands: str) -> type[SynchronousTestCase]:
+    """Make a policy's cases tests, over the bundled data."""
+    policy = ROOT / "policies" / name
+    return cases_of(policy, today=DAY, atlas=atlas(), name=f"{__name__}.{stands}")
+
+
+DefaultTests = tests_of("default.yaml", "DefaultTests")
+ExitTests = tests_of("exit.yaml", "ExitTests")
 
 
 class PolicyTests(SynchronousTestCase):

@@ -95,6 +95,7 @@ class JudgeCase(SynchronousTestCase):
         self.carried: list[bytes] = []
         self.forgotten: list[FlowKey] = []
         self.answers: list[tuple[int, int]] = []
+        self.turned: list[None] = []
         self.judge = self.make(None)
 
     def make(self, proxy: int | None, limits: FirstOctetsLimits | None = None) -> Judge:
@@ -103,6 +104,7 @@ class JudgeCase(SynchronousTestCase):
             carry=lambda key, payload, verdict: self.carried.append(payload),
             forget=self.forgotten.append,
             answer=lambda queue, number, given: self.answers.append((number, given)),
+            turned=lambda: self.turned.append(None),
         )
         return Judge(
             self.gate,
@@ -163,6 +165,17 @@ class DatagramTests(JudgeCase):
             self.assertEqual(self.ask(packet, asked), expected)
         self.assertEqual(self.carried, [b"abc"] * 2 if "carried" in what else [])
         self.assertEqual(len(self.forgotten), 2 if "forgotten" in what else 0)
+
+    def test_turned(self) -> None:
+        """That a flow goes on no more as the kernel had it is said before the answer; what is of
+        one datagram alone, of an earlier epoch, or as before, is not."""
+        asked = {_KNOWN: 1, _CONTENT: 0, _EARLIER: 0, _NEW: 0}
+        for verdict in (BLOCKED, REFUSED, WRAP, FAR, RELAY, ALLOW):
+            self.gate.verdict = verdict
+            for question, count in asked.items():
+                self.turned.clear()
+                self.ask(v4(udp(b"abc"), 17), question)
+                self.assertEqual(len(self.turned), count * (verdict is not ALLOW), verdict)
 
     def test_family(self) -> None:
         """What a relay has no address for is blocked."""

@@ -22,7 +22,8 @@ _PREPARE = Prepare(2, _DAY, True, "new")
 class FakeProcess:
     """A worker's process, played by the test."""
 
-    def __init__(self, protocol: Any, argv: list[str]) -> None:
+    def __init__(self, protocol: Any, argv: list[str], descriptors: dict[int, str | int]) -> None:
+        self.descriptors = descriptors
         self.protocol = protocol
         self.argv = argv
         self.heard: list[Order] = []
@@ -59,9 +60,17 @@ class FakeReactor(Clock):
         super().__init__()
         self.spawned: list[FakeProcess] = []
 
-    def spawnProcess(self, protocol: Any, _path: str, argv: list[str], **_: Any) -> FakeProcess:
+    def spawnProcess(
+        self,
+        protocol: Any,
+        _path: str,
+        argv: list[str],
+        *,
+        childFDs: dict[int, str | int],
+        **_: Any,
+    ) -> FakeProcess:
         """IReactorProcess API."""
-        self.spawned.append(FakeProcess(protocol, argv))
+        self.spawned.append(FakeProcess(protocol, argv, childFDs))
         return self.spawned[-1]
 
 
@@ -93,6 +102,17 @@ class WorkersTests(SynchronousTestCase):
             {"--config": "gateway.yaml", "--queue": "8702", "--number": "1", "--epoch": "41",
              "--today": "2026-11-23", "--state": "state"},
         )  # fmt: skip
+
+    def test_fast_path(self) -> None:
+        """Where there is a fast path, one that starts gets the way to tell it of a verdict that has
+        changed; where there is none it gets nothing."""
+        self.assertEqual(self.first.descriptors, {0: "w", 1: "r", 2: 2})
+        self.since = 41
+        self.first.ends()
+        self.reactor.advance(5)
+        third = self.reactor.spawned[2]
+        self.assertEqual(third.descriptors, {0: "w", 1: "r", 2: 2, 3: 41})
+        self.assertEqual(third.argv[-2:], ["--since", "3"])
 
     def test_together(self) -> None:
         """An epoch is ready when all workers are, and all adopt it."""
