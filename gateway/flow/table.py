@@ -257,7 +257,9 @@ class FlowTable:
         names: tuple[str, ...],
         shown: tuple[Identifier, ...] = (),
     ) -> Judged:
-        content = None if payload is None else showing(self._content(key, payload), shown)
+        content = None if payload is None else self._content(key, payload)
+        if shown and content is not None:
+            content = showing(content, shown)
         # What other datagrams showed does not lie in this one.
         judged = self._told(self._verdicts.judge(key, content, names), None if shown else payload)
         if payload is not None:
@@ -279,7 +281,9 @@ class FlowTable:
     def _content(self, key: FlowKey, payload: bytes) -> Content:
         """Tell what a flow's first datagram is, with what the guard knows."""
         guard = self._guard
-        content = self._epoch.with_given(self._opened(key, payload), payload)
+        epoch, content = self._epoch, self._opened(key, payload)
+        if epoch.values is not None:
+            content = epoch.with_given(content, payload)
         if guard is None or key[0] is not _UDP:
             return content
         if content.protocol is _UNKNOWN and content.traffic is None:

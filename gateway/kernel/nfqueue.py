@@ -82,6 +82,7 @@ class QueueSocket:
         self._limits = limits or QueueLimits()
         self._judge = judge
         self._heads = {queue: messages.verdict_head(queue) for queue in queues}
+        self._reader = messages.Reader()
         self._buffer = bytearray(self._limits.copied_len + _OVERHEAD_LEN)
         self._batch = batch
         self._answers: list[tuple[int, int, int]] = []
@@ -152,7 +153,7 @@ class QueueSocket:
 
     def _read(self, length: int) -> None:
         try:
-            queued = messages.read(self._buffer, length)
+            queued = self._reader.read(self._buffer, length)
         except WireError:
             self.counters["malformed"] += 1
             return

@@ -65,8 +65,8 @@ def queued(number: int) -> bytes:
     attributes = (
         attribute(1, struct.pack("!IHB", number, 0x0800, 1))
         + attribute(4, struct.pack("!I", 2))
-        + attribute(9, struct.pack("!HH8s", 6, 0, bytes(8)))
         + attribute(3, struct.pack("!I", 1))
+        + attribute(9, struct.pack("!HH8s", 6, 0, bytes(8)))
         + attribute(10, packet(number))
     )
     return message(3 << 8, 0, 0, struct.pack("!BBH", 2, 0, 8700) + attributes)
