@@ -28,7 +28,7 @@ from gateway.model import (
     Verdict,
 )
 from gateway.model import Protocol as Spoken
-from gateway.wire import SIGNATURES, signature, wants_more
+from gateway.wire import SIGNATURES, recognise, signature, wants_more
 
 __all__ = ["Flow", "FlowLimits", "FlowTable", "Judged", "Observer"]
 
@@ -166,7 +166,7 @@ class FlowTable:
 
     def forget(self, key: FlowKey) -> None:
         """Let a flow go; its next packet is a new flow's."""
-        flow = self._alike(key).pop(key, None)
+        flow = (self._streams if key[0] is _TCP else self._datagrams).pop(key, None)
         if flow is not None:
             self._by_client.remove(key)
             self._openings.forget(key)
@@ -191,7 +191,7 @@ class FlowTable:
             return self._refuse(key, refusal)
         judged = self._judge(key, payload, names)
         flow = Flow(key, self._epoch.number, judged, self._clock())
-        self._alike(key)[key] = flow
+        (self._streams if key[0] is _TCP else self._datagrams)[key] = flow
         self._by_client.add(key)
         if self._is_guarded and payload is not None:
             self._show(flow, by_value(judged.facts.content))
@@ -268,7 +268,7 @@ class FlowTable:
 
     def _opened(self, key: FlowKey, payload: bytes) -> Content:
         """Recognise a datagram, if need be with those before it."""
-        content = self._epoch.recognised(key, payload)
+        content = recognise(key[0], payload, key[2][1])
         if content.protocol is _QUIC:
             return self._openings.content(key, payload, content)
         return content

@@ -19,7 +19,6 @@ _MAX_EXTENSIONS = 6
 _TCP = struct.Struct("!HHIIBB")
 # Version and header length, length, fragment, protocol, addresses; ports and length of UDP.
 _UDP4 = struct.Struct("!BxH2xHxB2x4s4sHHH")
-_UDP4_LEN = 28
 _PLAIN = 0x45  # version 4, and no options
 _FRAGMENT_BITS = 0x3FFF
 # A NamedTuple's own constructor takes twice as long, and an enum's member as long as all the rest.
@@ -48,8 +47,20 @@ def read(octets: bytes) -> Packet | None:
     hides the destination: malformed.
     """
     try:
-        if len(octets) >= _UDP4_LEN and (packet := _plain_udp4(octets)) is not None:
-            return packet
+        # Nearly all packets are UDP over IPv4 without options: what is not, or is malformed, goes
+        # on below.
+        first, end, fragment, protocol, client, destination, near, far, length = _UDP4.unpack_from(
+            octets
+        )
+        if first == _PLAIN and protocol == UDP and not fragment & _FRAGMENT_BITS:
+            if end <= len(octets) and 8 <= length <= end - 20:
+                ends = _tuple(Endpoint, (client, near)), _tuple(Endpoint, (destination, far))
+                key = _tuple(FlowKey, (_UDP_FLOW, *ends))
+                return _tuple(Packet, (key, octets[28 : 20 + length], 0, 0))
+            return None
+    except struct.error:
+        pass  # shorter than that
+    try:
         version = octets[0] >> 4
         if version == 4:
             return _v4(octets)
@@ -58,21 +69,6 @@ def read(octets: bytes) -> Packet | None:
     except (IndexError, struct.error):
         pass  # shorter than its headers say: malformed, as below
     return None
-
-
-def _plain_udp4(octets: bytes) -> Packet | None:
-    """Read UDP over IPv4 without options, as nearly all packets are; None: it is not that, or is
-    malformed."""
-    first, end, fragment, protocol, client, destination, near, far, length = _UDP4.unpack_from(
-        octets
-    )
-    if first != _PLAIN or protocol != UDP or fragment & _FRAGMENT_BITS or end > len(octets):
-        return None
-    if not 8 <= length <= end - 20:
-        return None
-    ends = _tuple(Endpoint, (client, near)), _tuple(Endpoint, (destination, far))
-    key = _tuple(FlowKey, (_UDP_FLOW, *ends))
-    return _tuple(Packet, (key, octets[28 : 20 + length], 0, 0))
 
 
 def _v4(octets: bytes) -> Packet | None:
