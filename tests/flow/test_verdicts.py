@@ -1,0 +1,143 @@
+"""gateway.flow.verdicts: what is remembered is what would be decided."""
+
+from __future__ import annotations
+
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway.flow import verdicts
+from gateway.flow.epoch import Epoch
+from gateway.flow.verdicts import Verdicts
+from gateway.model import (
+    Content,
+    Endpoint,
+    FlowKey,
+    Identifier,
+    IdentifierKind,
+    Protocol,
+    Traffic,
+    Transport,
+    pack,
+)
+from tests.flow.any_policies import HOSTS, atlases, policies
+from tests.support import epochs
+from tests.support.facts import policy
+from tests.support.rows import rows
+
+_FEW_HOSTS = [*HOSTS[:6], "2401::1", "2402::1", "2002:202:304::1", "2401:64::202:304"]
+_IDENTIFIERS = [
+    Identifier(IdentifierKind.USER_ID, 0, 4),
+    Identifier(IdentifierKind.USER_ID, 9, 2),
+    Identifier(IdentifierKind.ROOM_ID, 4, 4),
+]
+_CONTENTS = st.builds(
+    Content,
+    protocol=st.sampled_from((Protocol.STUN, Protocol.HTTP, Protocol.TLS, Protocol.UNKNOWN)),
+    message=st.sampled_from(("", "a")),
+    traffic=st.sampled_from((None, Traffic.PING, Traffic.MEDIA)),
+    plaintext=st.none() | st.lists(st.sampled_from(_IDENTIFIERS), max_size=2).map(tuple),
+    names=st.sampled_from(((), ("a.example.cn",), ("a.example.org",))),
+    addresses=st.lists(st.sampled_from(_FEW_HOSTS).map(pack), max_size=1).map(tuple),
+    may_show_more=st.booleans(),
+    hides_name=st.booleans(),
+)
+_FLOWS = st.builds(
+    FlowKey,
+    transport=st.sampled_from(Transport),
+    client=st.builds(
+        Endpoint,
+        st.sampled_from(
+            [pack(host) for host in ("10.1.0.2", "10.1.0.3", "10.2.0.2", "2001:db8::2")]
+        ),
+        st.sampled_from((0, 5000)),
+    ),
+    destination=st.builds(
+        Endpoint, st.sampled_from(_FEW_HOSTS).map(pack), st.sampled_from((0, 443, 8000))
+    ),
+)
+_NAMES = st.sampled_from(((), (), (), ("b.example.cn",), ("b.example.org",)))
+# Few of each, so that flows meet what was remembered of others.
+_ASKED = st.lists(
+    st.tuples(
+        st.lists(_FLOWS, min_size=1, max_size=3),
+        st.lists(st.none() | _CONTENTS, min_size=1, max_size=3),
+        st.lists(_NAMES, min_size=1, max_size=2),
+    ),
+    min_size=1,
+    max_size=2,
+)
+
+
+class AgreementTests(SynchronousTestCase):
+    """A remembered verdict is the one that the policy would give."""
+
+    @settings(deadline=None, max_examples=150)
+    @given(policies(), st.integers(0, 2), _ASKED)
+    def test_any_flow(
+        self,
+        text: str,
+        world: int,
+        asked: list[tuple[list[FlowKey], list[Content | None], list[tuple[str, ...]]]],
+    ) -> None:
+        """Facts and verdict are those of the policy itself, whatever was asked before."""
+        epoch = Epoch.of(7, policy(text), atlases()[world])
+        remembered = Verdicts(epoch)
+        count = 0
+        for flows, contents, names in asked:
+            for key, content, name in [
+                (key, content, name) for key in flows for content in contents for name in names
+            ]:
+                judged = remembered.judge(key, content, name)
+                facts = epoch.facts(key, content, name)
+                self.assertEqual(judged.facts, facts)
+                self.assertEqual(judged.verdict, epoch.judge(facts))
+                count += 1
+        event(f"some were remembered: {len(remembered) < count}")
+
+    def test_remembered(self) -> None:
+        """Flows of many clients that are alike take one decision."""
+        remembered = Verdicts(epochs.epoch())
+        for number in range(1, 9):
+            key = FlowKey.parse(f"udp 10.1.0.{number}:5000 > 192.0.2.1:4001")
+            remembered.judge(key, Content(Protocol.RTP, "", Traffic.MEDIA, ()))
+        self.assertEqual(len(remembered), 1)
+
+    def test_own_identifiers(self) -> None:
+        """A remembered verdict says nothing of where identifiers lie: each datagram has its own."""
+        remembered = Verdicts(epochs.epoch())
+        key = FlowKey.parse("udp 10.1.0.2:5000 > 192.0.2.1:4001")
+        for one in _IDENTIFIERS[:2]:
+            content = Content(Protocol.AGORA, "", None, (one,))
+            self.assertIs(remembered.judge(key, content).facts.content, content)
+        self.assertEqual(len(remembered), 1)
+
+    def test_bound(self) -> None:
+        """What is remembered is bounded: the oldest makes room."""
+        self.patch(verdicts, "_MAX_KNOWN", 3)
+        remembered = Verdicts(epochs.epoch())
+        for port in range(1, 10):
+            remembered.judge(FlowKey.parse(f"udp 10.1.0.2:5000 > 192.0.2.1:{port}"), None)
+        self.assertEqual(len(remembered), 3)
+
+
+_RULE = "policy: p\nclients: {office: [10.1.0.0/16]}\nrules:\n- {id: r, action: block, %s}\n"
+
+
+@rows(
+    asks={
+        "no rule does": ("when: {port: 443}", False),
+        "by an address": ("when: {from: 10.1.0.0/16}", True),
+        "by a group": ("when: {from: office}", True),
+        "by whom it is not": ("when: {from: {not: office}}", True),
+        "within others": ("when: {any: [{port: 443}, {all: [{not: {from: office}}]}]}", True),
+        "for a part of the clients": ("when: {}, shadow: {percent: 5}", True),
+        "for none of them": ("when: {}, mode: shadow", False),
+    },
+)
+class AsksClientsTests(SynchronousTestCase):
+    """Policy.asks_clients."""
+
+    def check_asks(self, rest: str, expected: bool) -> None:
+        """A policy says whether two clients may get different verdicts"""
+        self.assertIs(policy(_RULE % rest).asks_clients, expected)
