@@ -130,6 +130,36 @@ class AgreementTests(SynchronousTestCase):
         self.assertEqual(len(remembered), 3)
 
 
+_TLS = Content(Protocol.TLS, "ClientHello", Traffic.OTHER, (), ("a.example.org",))
+_GIVEN = Content(Protocol.RTP, "", Traffic.MEDIA, (Identifier(IdentifierKind.GIVEN, 0, 4),))
+
+
+@rows(
+    apart={
+        "a name may hide": (
+            "{id: r, when: {name: x.example.cn}, action: block}",
+            _TLS,
+            replace(_TLS, hides_name=True),
+        ),
+        "more may be shown": (
+            "{id: r, when: {plaintext: {not: user-id}}, action: {wrap: nearest}}",
+            _GIVEN,
+            replace(_GIVEN, may_show_more=True),
+        ),
+    }
+)
+class DoubtTests(SynchronousTestCase):
+    """What leaves a condition undetermined is told apart from what does not."""
+
+    def check_apart(self, rule: str, one: Content, other: Content) -> None:
+        """Two contents, of which the second leaves a doubt, get their own verdicts"""
+        text = f"policy: p\nrules:\n- {rule}\n- {{id: rest, when: {{}}, action: allow}}\n"
+        remembered = Verdicts(epochs.epoch(text))
+        key = FlowKey.parse("udp 10.1.0.2:5000 > 192.0.2.1:4001")
+        first, second = (remembered.judge(key, content).verdict.rule for content in (one, other))
+        self.assertNotEqual(first, second)
+
+
 _RULE = "policy: p\nclients: {office: [10.1.0.0/16]}\nrules:\n- {id: r, action: block, %s}\n"
 
 
