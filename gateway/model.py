@@ -325,9 +325,11 @@ class Jurisdictions:
     undetermined: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """All that a policy may look at."""
+class Facts(NamedTuple):
+    """All that a policy may look at.
+
+    A tuple, so that it is cheap to make: each new flow has its own.
+    """
 
     key: FlowKey
     place: Place

@@ -12,8 +12,8 @@ from twisted.logger import Logger
 
 from gateway.evidence.decisions import DecisionLog
 from gateway.flow.epoch import Epoch
+from gateway.flow.flows import Flow, Judged, Nobody, Observer
 from gateway.flow.guard import Found, Leak
-from gateway.flow.table import Flow, Judged, Observer
 from gateway.model import Endpoint, FlowKey, Verdict
 
 _log = Logger(namespace="gateway.core")
@@ -36,6 +36,8 @@ class Witness:
         """None: no decision is written down."""
         self._required = required
         self._observers = observers
+        # Most do not mind, and this is told for each flow.
+        self._minding = tuple(one for one in observers if _minds_ends(one))
         self.refusals: Counter[str] = Counter()
         self._reported: Counter[str] = Counter()
         self._now = now
@@ -79,7 +81,7 @@ class Witness:
 
     def ended(self, flow: Flow) -> None:
         """Observer API."""
-        for observer in self._observers:
+        for observer in self._minding:
             observer.ended(flow)
 
     def refused(self, key: FlowKey, reason: str) -> None:
@@ -141,3 +143,8 @@ class Witness:
         """Close the decision log."""
         if self.log is not None:
             self.log.close()
+
+
+def _minds_ends(observer: Observer) -> bool:
+    """Say whether an observer does anything when a flow is forgotten."""
+    return getattr(type(observer), "ended", None) is not Nobody.ended

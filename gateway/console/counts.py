@@ -13,6 +13,8 @@ from gateway.model import Axis, Endpoint, FlowKey, Verdict
 
 # Countries are some 250, but an operator's own file may say anything.
 _MAX_COUNTRIES = 400
+# Asked for each decision, and an enum's member takes long.
+_LOCATION = Axis.LOCATION
 OTHERS = "others"
 NOWHERE = "none"
 """The country of what no source places."""
@@ -46,20 +48,19 @@ class Counts(Nobody):
     def decided(self, epoch: Epoch, judged: Judged, payload: bytes | None) -> bool:
         """Observer API."""
         facts, verdict = judged.facts, judged.verdict
-        traffic = facts.content.traffic if facts.content is not None else None
-        action = verdict.action.value
-        self.decisions[action, traffic.value if traffic is not None else "unknown"] += 1
+        content, action = facts.content, verdict.action
+        self.decisions[action, (content.traffic if content else None) or "unknown"] += 1
         if epoch.number != self._epoch:
             self._epoch = epoch.number
             self._rules.clear()
         self._rules[verdict.rule] += 1
-        countries = facts.place.values.get(Axis.LOCATION)
+        countries = facts.place.values.get(_LOCATION)
         where = (countries[0] if countries else NOWHERE), action
         if where not in self.places and len(self.places) >= _MAX_COUNTRIES:
             where = OTHERS, action
         self.places[where] += 1
         if verdict.would is not None:
-            self.would[verdict.would.action.value, verdict.would.rule] += 1
+            self.would[verdict.would.action, verdict.would.rule] += 1
         return True
 
     def refused(self, key: FlowKey, reason: str) -> None:

@@ -14,26 +14,27 @@ from gateway.console.counts import NOWHERE, Counts
 from gateway.flow.epoch import Epoch
 from gateway.flow.flows import Nobody
 from gateway.flow.table import Judged
-from gateway.model import Axis, Content, Endpoint, FlowKey, Transport, Verdict
+from gateway.model import Axis, Endpoint, Facts, FlowKey, Transport, Verdict
 
 # A screenful, and some to scroll.
 MOST = 50
 NOT_CARRIED = "not carried"
 BARRED = "not resolved"
+# A NamedTuple's own constructor takes twice as long.
+_tuple = tuple.__new__
 
 
 class _Entry(NamedTuple):
-    """A tuple, since one is made for each decision."""
+    """Kept as it comes, since there is one for each decision, and looked at only when told."""
 
     number: int
     at: datetime.datetime
     client: bytes
     transport: Transport | None
-    content: Content | None
-    country: str | None
+    facts: Facts | None
     """None: not told."""
     verdict: Verdict
-    but: str
+    but: str = ""
     """What became of it otherwise; "" for nothing."""
 
 
@@ -54,9 +55,9 @@ class Recent(Nobody):
         """Observer API."""
         facts = judged.facts
         transport, client, _ = facts.key
-        countries = facts.place.values.get(Axis.LOCATION)
-        country = countries[0] if countries else NOWHERE
-        self._add(client, judged.verdict, transport, facts.content, country)
+        self._number = number = self._number + 1
+        entry = (number, self._now(), client[0], transport, facts, judged.verdict, "")
+        self._entries.append(_tuple(_Entry, entry))
         return True
 
     def refused(self, key: FlowKey, reason: str) -> None:
@@ -71,18 +72,11 @@ class Recent(Nobody):
         self._add(client, verdict, but=BARRED)
 
     def _add(
-        self,
-        client: Endpoint,
-        verdict: Verdict,
-        transport: Transport | None = None,
-        content: Content | None = None,
-        country: str | None = None,
-        but: str = "",
+        self, client: Endpoint, verdict: Verdict, transport: Transport | None = None, *, but: str
     ) -> None:
         self._number += 1
         number, at = self._number, self._now()
-        entry = _Entry(number, at, client.address, transport, content, country, verdict, but)
-        self._entries.append(entry)
+        self._entries.append(_Entry(number, at, client.address, transport, None, verdict, but))
 
 
 class Seen(NamedTuple):
@@ -98,7 +92,8 @@ class Seen(NamedTuple):
 
 
 def _told(one: _Entry, pseudonym: Callable[[bytes], str]) -> dict[str, Any]:
-    content, verdict = one.content, one.verdict
+    facts, verdict = one.facts, one.verdict
+    content = None if facts is None else facts.content
     found = () if content is None else content.plaintext
     return {
         "number": one.number,
@@ -109,7 +104,7 @@ def _told(one: _Entry, pseudonym: Callable[[bytes], str]) -> dict[str, Any]:
         "message": None if content is None else content.message or None,
         "traffic": None if content is None or content.traffic is None else str(content.traffic),
         "plaintext": None if found is None else sorted({str(each.kind) for each in found}),
-        "country": one.country,
+        "country": None if facts is None else _country(facts),
         "action": str(verdict.action),
         "target": verdict.target,
         "rule": verdict.rule,
@@ -117,3 +112,8 @@ def _told(one: _Entry, pseudonym: Callable[[bytes], str]) -> dict[str, Any]:
         "would": None if verdict.would is None else str(verdict.would.action),
         "but": one.but or None,
     }
+
+
+def _country(facts: Facts) -> str:
+    countries = facts.place.values.get(Axis.LOCATION)
+    return countries[0] if countries else NOWHERE

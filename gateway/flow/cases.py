@@ -4,7 +4,7 @@ which rules none reached.  Knows: an epoch.  Never: printing; who calls it print
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gateway.flow.account import Account, account_of
 from gateway.flow.epoch import Epoch
@@ -54,8 +54,7 @@ def facts_of(epoch: Epoch, given: Given) -> Facts:
     spelled = frozenset(epoch.atlas.embedded(given.key.destination.address)).difference(asked)
     pairs = zip(facts.further, facts.further_places, strict=True)
     kept = [(address, its) for address, its in pairs if address not in spelled]
-    return replace(
-        facts,
+    return facts._replace(
         place=place,
         further=tuple(address for address, _ in kept),
         further_places=tuple(its for _, its in kept),

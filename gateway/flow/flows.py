@@ -4,7 +4,7 @@ told.  Knows: RFC 4787, 5382 (timeouts).  Never: deciding, the clock."""
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.flow.epoch import Epoch
@@ -49,9 +49,10 @@ class Flow:
     first: Judged
     last_s: float
     """When its last packet was seen, by the table's clock."""
-    by_content: dict[Hashable, Judged] = field(default_factory=dict)
-    """Decisions for datagrams whose signature asks for a look of their own, by what they were."""
-    failures: set[str] = field(default_factory=set)
+    by_content: dict[Hashable, Judged] | None = None
+    """Decisions for datagrams whose signature asks for a look of their own, by what they were.
+    None: nobody asked yet; the first one's is for all of its content."""
+    failures: tuple[str, ...] = ()
     """Why its verdict could not be carried out, as far as it was told."""
     shown: tuple[Identifier, ...] = ()
     """Identifiers by value that it showed so far, one of a kind: all of it is judged by them."""
@@ -59,7 +60,8 @@ class Flow:
     def decisions(self) -> Iterator[Judged]:
         """Give the decisions, the first datagram's first."""
         yield self.first
-        yield from (judged for judged in self.by_content.values() if judged is not self.first)
+        others = (self.by_content or {}).values()
+        yield from (judged for judged in others if judged is not self.first)
 
 
 class Observer(Protocol):

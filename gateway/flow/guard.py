@@ -90,8 +90,7 @@ class LeakGuard:
 
     def of_client(self, content: Content, key: FlowKey, payload: bytes) -> Content:
         """Add to a content what was learned of its client."""
-        learned = self._learned_in(key, payload) if self._learned else ()
-        return showing(content, learned)
+        return showing(content, self._learned_in(key, payload)) if self._learned else content
 
     def spot(self, values: Values | None, key: FlowKey, payload: bytes) -> tuple[Identifier, ...]:
         """Look for given and learned values in a datagram of a flow that was judged before."""

@@ -6,13 +6,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import replace
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 
+from gateway.flow.by_client import ByClient
 from gateway.flow.epoch import Epoch
 from gateway.flow.flows import Flow, FlowLimits, Judged, Observer
 from gateway.flow.guard import LeakGuard, Turned, by_value, leak_of, leak_of_sweep
 from gateway.flow.openings import Openings
 from gateway.flow.showing import showing
+from gateway.flow.verdicts import Verdicts, likeness
 from gateway.model import (
     UNKNOWN,
     Action,
@@ -26,7 +28,7 @@ from gateway.model import (
     Verdict,
 )
 from gateway.model import Protocol as Spoken
-from gateway.wire import SIGNATURES, signature, wants_more
+from gateway.wire import SIGNATURES, recognise, signature, wants_more
 
 __all__ = ["Flow", "FlowLimits", "FlowTable", "Judged", "Observer"]
 
@@ -38,7 +40,8 @@ _NEVER = -1
 """The number of no epoch."""
 _IN_PLAIN = (Action.ALLOW, Action.REROUTE)
 # Asked for each datagram that is looked at: an enum's member takes as long as the rest of the line.
-_QUIC = Spoken.QUIC
+_QUIC, _UNKNOWN = Spoken.QUIC, Spoken.UNKNOWN
+_UDP, _TCP = Transport.UDP, Transport.TCP
 
 
 class FlowTable:
@@ -61,24 +64,23 @@ class FlowTable:
         self._clock = clock
         self._limits = limits
         self._observer = observer
-        self._flows: dict[FlowKey, Flow] = {}
-        # The same, those first that were silent for longest; streams may be silent for longer.  (A
-        # plain dict would look through all that were forgotten to find the first.)
+        # Those first that were silent for longest; streams may be silent for longer.  (A plain dict
+        # would look through all that were forgotten to find the first.)
         self._datagrams: OrderedDict[FlowKey, Flow] = OrderedDict()
         self._streams: OrderedDict[FlowKey, Flow] = OrderedDict()
         self._openings = Openings()
-        self._by_client: dict[tuple[bytes, Transport], OrderedDict[FlowKey, None]] = {}
+        self._by_client = ByClient()
         self.on_turned: list[Turned] = []
         """Who carries flows unasked, and must ask again for one whose verdict may be another."""
         self._is_guarded = False
         self.adopt(epoch)
 
     def __len__(self) -> int:
-        return len(self._flows)
+        return len(self._datagrams) + len(self._streams)
 
     def flows(self) -> Iterator[Flow]:
         """Give the flows that are remembered now."""
-        return iter(tuple(self._flows.values()))
+        return iter(tuple(chain(self._datagrams.values(), self._streams.values())))
 
     @property
     def epoch(self) -> Epoch:
@@ -87,7 +89,7 @@ class FlowTable:
 
     def adopt(self, epoch: Epoch) -> None:
         """Put another policy into force: every flow is judged anew with its next packet."""
-        self._epoch = epoch
+        self._epoch, self._verdicts = epoch, Verdicts(epoch)
         guard = self._guard
         self._is_guarded = guard is not None and (guard.learns or epoch.values is not None)
 
@@ -98,11 +100,12 @@ class FlowTable:
                  knows, if any.
                  names: what the client asked for, if it asked by name.
         """
-        flow = self._flows.get(key)
+        alike = self._streams if key[0] is _TCP else self._datagrams
+        flow = alike.get(key)
         if flow is None:
             return self._admit(key, payload, names)
         flow.last_s = self._clock()
-        self._silent(key).move_to_end(key)
+        alike.move_to_end(key)
         judged = flow.first
         known = judged.facts.names
         if (
@@ -137,9 +140,9 @@ class FlowTable:
 
     def not_carried(self, key: FlowKey, reason: str) -> None:
         """Take note that a flow's verdict could not be carried out."""
-        flow = self._flows.get(key)
+        flow = self._alike(key).get(key)
         if flow is not None and reason not in flow.failures and len(flow.failures) < _MAX_FAILURES:
-            flow.failures.add(reason)
+            flow.failures += (reason,)
             self._observer.not_carried(key, flow.first.verdict, reason)
 
     def wants_more(self, first: bytes) -> bool:
@@ -148,32 +151,26 @@ class FlowTable:
 
     def begins(self, key: FlowKey) -> None:
         """Learn that a stream begins: what an earlier one of the same key said is not its own."""
-        flow = self._flows.get(key)
+        flow = self._alike(key).get(key)
         if flow is not None and flow.first.facts.content is not None:
             self.forget(key)
 
     def ask_again(self, client: bytes, destinations: Iterable[bytes]) -> None:
         """Have a client's UDP flows to some addresses judged again with their next datagram."""
         to = frozenset(destinations)
-        for key in tuple(self._by_client.get((client, Transport.UDP), ())):
+        for key in self._by_client.of(client, _UDP):
             if key.destination.address in to:
-                self._flows[key].epoch = _NEVER
+                self._datagrams[key].epoch = _NEVER
                 for turned in self.on_turned:
                     turned(key)
 
     def forget(self, key: FlowKey) -> None:
         """Let a flow go; its next packet is a new flow's."""
-        flow = self._flows.pop(key, None)
-        if flow is None:
-            return
-        client = (key.client.address, key.transport)
-        of_client = self._by_client[client]
-        del of_client[key]
-        del self._silent(key)[key]
-        self._openings.forget(key)
-        if not of_client:
-            del self._by_client[client]
-        self._observer.ended(flow)
+        flow = (self._streams if key[0] is _TCP else self._datagrams).pop(key, None)
+        if flow is not None:
+            self._by_client.remove(key)
+            self._openings.forget(key)
+            self._observer.ended(flow)
 
     def expire(self, most: int = 1_000) -> bool:
         """Let flows go that were idle for too long; call it every few seconds.
@@ -189,31 +186,34 @@ class FlowTable:
         return len(idle) >= most
 
     def _admit(self, key: FlowKey, payload: bytes | None, names: tuple[str, ...]) -> Verdict:
-        client = (key.client.address, key.transport)
-        of_client = self._by_client.get(client)
-        limits = self._limits
-        if len(self._flows) >= limits.max_flows:
-            if not limits.evicts:
-                return self._refuse(key, "the flow table is full")
-            self.forget(next(iter(of_client or self._datagrams or self._streams)))
-        elif of_client is not None and len(of_client) >= limits.max_flows_per_client:
-            if not limits.evicts:
-                return self._refuse(key, "the client has too many flows")
-            self.forget(next(iter(of_client)))
+        refusal = self._make_room(key)
+        if refusal is not None:
+            return self._refuse(key, refusal)
         judged = self._judge(key, payload, names)
-        flow = self._flows[key] = Flow(key, self._epoch.number, judged, self._clock())
-        self._silent(key)[key] = flow
-        if of_client is None or client not in self._by_client:
-            of_client = self._by_client[client] = OrderedDict()
-        of_client[key] = None
-        _remember(flow, judged)
+        flow = Flow(key, self._epoch.number, judged, self._clock())
+        (self._streams if key[0] is _TCP else self._datagrams)[key] = flow
+        self._by_client.add(key)
         if self._is_guarded and payload is not None:
             self._show(flow, by_value(judged.facts.content))
             self._sample(flow, judged, payload)
         return judged.verdict
 
-    def _silent(self, key: FlowKey) -> OrderedDict[FlowKey, Flow]:
-        return self._streams if key.transport is Transport.TCP else self._datagrams
+    def _make_room(self, key: FlowKey) -> str | None:
+        """Make room for a flow; or say why there is none."""
+        limits = self._limits
+        if len(self._datagrams) + len(self._streams) >= limits.max_flows:
+            if not limits.evicts:
+                return "the flow table is full"
+            self.forget(self._by_client.oldest(key) or next(chain(self._datagrams, self._streams)))
+        elif self._by_client.count(key) >= limits.max_flows_per_client:
+            oldest = self._by_client.oldest(key)
+            if not limits.evicts or oldest is None:
+                return "the client has too many flows"
+            self.forget(oldest)
+        return None
+
+    def _alike(self, key: FlowKey) -> OrderedDict[FlowKey, Flow]:
+        return self._streams if key[0] is _TCP else self._datagrams
 
     def _refuse(self, key: FlowKey, reason: str) -> Verdict:
         self._observer.refused(key, reason)
@@ -225,9 +225,8 @@ class FlowTable:
         else:
             judged = self._judge(flow.key, payload, names, flow.shown)
         flow.epoch = self._epoch.number
-        flow.by_content.clear()
+        flow.by_content = None
         flow.first = judged
-        _remember(flow, judged)
         if self._is_guarded and payload is not None:
             self._show(flow, by_value(judged.facts.content))
         return judged.verdict
@@ -240,17 +239,15 @@ class FlowTable:
         """
         content = self._opened(flow.key, payload)
         first = self._spotted(flow, payload) if self._is_guarded else flow.first
-        if content.protocol is Spoken.UNKNOWN and not SIGNATURES[which].carries_identifiers:
+        if content.protocol is _UNKNOWN and not SIGNATURES[which].carries_identifiers:
             return first
         content = showing(content, flow.shown)
-        likeness = _likeness(content)
-        judged = flow.by_content.get(likeness)
+        alike, known = likeness(content), _by_content(flow)
+        judged = known.get(alike)
         if judged is None:
-            facts = self._epoch.facts(flow.key, content, names)
-            if len(flow.by_content) >= _MAX_CONTENTS:
-                return Judged(facts, self._epoch.judge(facts))
-            judged = self._decide(facts, None if flow.shown else payload)
-            flow.by_content[likeness] = judged
+            judged = self._verdicts.judge(flow.key, content, names)
+            if len(known) < _MAX_CONTENTS:
+                known[alike] = self._told(judged, None if flow.shown else payload)
         return judged
 
     def _judge(
@@ -260,17 +257,18 @@ class FlowTable:
         names: tuple[str, ...],
         shown: tuple[Identifier, ...] = (),
     ) -> Judged:
-        content = None if payload is None else showing(self._content(key, payload), shown)
-        facts = self._epoch.facts(key, content, names)
+        content = None if payload is None else self._content(key, payload)
+        if shown and content is not None:
+            content = showing(content, shown)
         # What other datagrams showed does not lie in this one.
-        judged = self._decide(facts, None if shown else payload)
+        judged = self._told(self._verdicts.judge(key, content, names), None if shown else payload)
         if payload is not None:
             judged.packets, judged.octets = 1, len(payload)
         return judged
 
     def _opened(self, key: FlowKey, payload: bytes) -> Content:
         """Recognise a datagram, if need be with those before it."""
-        content = self._epoch.recognised(key, payload)
+        content = recognise(key[0], payload, key[2][1])
         if content.protocol is _QUIC:
             return self._openings.content(key, payload, content)
         return content
@@ -278,15 +276,17 @@ class FlowTable:
     def _judge_anew(self, before: Facts, names: tuple[str, ...]) -> Judged:
         """Judge a stream by what it said first, which is not sent again."""
         names += tuple(name for name in before.names if name not in names)
-        return self._decide(self._epoch.facts(before.key, before.content, names), None)
+        return self._told(self._verdicts.judge(before.key, before.content, names), None)
 
     def _content(self, key: FlowKey, payload: bytes) -> Content:
         """Tell what a flow's first datagram is, with what the guard knows."""
         guard = self._guard
-        content = self._epoch.with_given(self._opened(key, payload), payload)
-        if guard is None or key.transport is not Transport.UDP:
+        epoch, content = self._epoch, self._opened(key, payload)
+        if epoch.values is not None:
+            content = epoch.with_given(content, payload)
+        if guard is None or key[0] is not _UDP:
             return content
-        if content.protocol is Spoken.UNKNOWN and content.traffic is None:
+        if content.protocol is _UNKNOWN and content.traffic is None:
             swept = guard.sweep(key, payload, self._clock())
             if swept:
                 self._observer.leaked(key, leak_of_sweep(swept, payload))
@@ -314,9 +314,9 @@ class FlowTable:
     def _turn(self, flow: Flow) -> Judged:
         """Judge a flow by what it showed since it was judged first."""
         content = showing(flow.first.facts.content or UNKNOWN, flow.shown)
-        facts = self._epoch.facts(flow.key, content, flow.first.facts.names)
-        flow.first = self._decide(facts, None)
-        flow.by_content.clear()
+        judged = self._verdicts.judge(flow.key, content, flow.first.facts.names)
+        flow.first = self._told(judged, None)
+        flow.by_content = {}
         return flow.first
 
     def _sample(self, flow: Flow, judged: Judged, payload: bytes) -> None:
@@ -325,8 +325,8 @@ class FlowTable:
         if guard is not None and guard.learns and judged.verdict.action in _IN_PLAIN:
             guard.sample(flow.key, judged.facts.content, payload, flow.last_s)
 
-    def _decide(self, facts: Facts, payload: bytes | None) -> Judged:
-        judged = Judged(facts, self._epoch.judge(facts))
+    def _told(self, judged: Judged, payload: bytes | None) -> Judged:
+        """Tell the observer of a decision, who may have to make it a block."""
         if not self._observer.decided(self._epoch, judged, payload):
             reason = "evidence is required and cannot be written"
             number = self._epoch.number
@@ -339,24 +339,10 @@ def _idle(flows: OrderedDict[FlowKey, Flow], before_s: float, most: int) -> list
     return [flow.key for flow in islice(silent, most)]
 
 
-def _likeness(content: Content) -> Hashable:
-    """Give what a policy can tell two datagrams of one flow apart by."""
-    found = content.plaintext
-    kinds = None if found is None else frozenset(one.kind for one in found)
-    return (
-        content.protocol,
-        content.message,
-        content.traffic,
-        kinds,
-        (content.names, True) if content.hides_name else content.names,
-        content.addresses,
-        content.may_show_more,
-        content.hides_name,
-    )
-
-
-def _remember(flow: Flow, judged: Judged) -> None:
-    """Keep the first datagram's decision for datagrams of the same content."""
-    content = judged.facts.content
-    if content is not None:
-        flow.by_content[_likeness(content)] = judged
+def _by_content(flow: Flow) -> dict[Hashable, Judged]:
+    """Give a flow's decisions by content, the first datagram's to begin with."""
+    known = flow.by_content
+    if known is None:
+        first = flow.first.facts.content
+        known = flow.by_content = {} if first is None else {likeness(first): flow.first}
+    return known

@@ -17,6 +17,13 @@ _EXTENSIONS = frozenset((_HOP_BY_HOP, _ROUTING, _AUTHENTICATION, _OPTIONS))
 # RFC 8200 section 4.1 lets each appear once, one of them twice; a longer chain is an attack.
 _MAX_EXTENSIONS = 6
 _TCP = struct.Struct("!HHIIBB")
+# Version and header length, length, fragment, protocol, addresses; ports and length of UDP.
+_UDP4 = struct.Struct("!BxH2xHxB2x4s4sHHH")
+_PLAIN = 0x45  # version 4, and no options
+_FRAGMENT_BITS = 0x3FFF
+# A NamedTuple's own constructor takes twice as long, and an enum's member as long as all the rest.
+_tuple = tuple.__new__
+_UDP_FLOW = Transport.UDP
 
 
 class Packet(NamedTuple):
@@ -39,6 +46,20 @@ def read(octets: bytes) -> Packet | None:
     address.  A source route (IPv4 options aside, RFC 5095 deprecates IPv6's) that is not used up
     hides the destination: malformed.
     """
+    try:
+        # Nearly all packets are UDP over IPv4 without options: what is not, or is malformed, goes
+        # on below.
+        first, end, fragment, protocol, client, destination, near, far, length = _UDP4.unpack_from(
+            octets
+        )
+        if first == _PLAIN and protocol == UDP and not fragment & _FRAGMENT_BITS:
+            if end <= len(octets) and 8 <= length <= end - 20:
+                ends = _tuple(Endpoint, (client, near)), _tuple(Endpoint, (destination, far))
+                key = _tuple(FlowKey, (_UDP_FLOW, *ends))
+                return _tuple(Packet, (key, octets[28 : 20 + length], 0, 0))
+            return None
+    except struct.error:
+        pass  # shorter than that
     try:
         version = octets[0] >> 4
         if version == 4:

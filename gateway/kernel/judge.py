@@ -79,8 +79,11 @@ class _Decided:
         return self.head[at : at + len(overlap)] == overlap
 
 
+# Asked for each packet, and an enum's member takes long.
+_UDP, _TCP, _ALLOW, _BLOCK = Transport.UDP, Transport.TCP, Action.ALLOW, Action.BLOCK
 # What stands for a target that only `Hands.carry` reaches.
 _BY_HAND = -1
+_EPOCH, _KEPT = marks.EPOCH_MASK, marks.kept(0xFFFFFFFF)
 _MAX_MOVED = 4_096
 _MAX_DECIDED = 8_192
 
@@ -138,10 +141,13 @@ class Judge:
             self.counters["cut" if queued.is_cut else "malformed"] += 1
             return DROP
         key = packet.key
-        if key.transport is Transport.UDP:
+        if key[0] is _UDP:
             verdict = self._gate.judge(key, packet.payload)
-            return self._udp(verdict, key, packet.payload, queued.mark)
-        if key.transport is Transport.TCP:
+            mark = queued.mark
+            if verdict.action is _ALLOW and not mark & (_EPOCH | marks.EARLIER):
+                return self._allow | mark & _KEPT  # nearly all: a new flow, and it may go
+            return self._udp(verdict, key, packet.payload, mark)
+        if key[0] is _TCP:
             return self._tcp(packet, key, queued)
         return self._other(self._gate.judge(key, packet.payload), key, queued.mark)
 
@@ -187,7 +193,7 @@ class Judge:
     def _block(self, verdict: Verdict, *, place: bool = False) -> int:
         """Give a block's answer: of the flow, or of the place; as the policy says, or, where a
         verdict that is none cannot be carried out, in silence."""
-        how = verdict.target if verdict.action is Action.BLOCK else None
+        how = verdict.target if verdict.action is _BLOCK else None
         return self._blocks[place, how]
 
     def _was(self, asked: int) -> int | None:
@@ -198,16 +204,16 @@ class Judge:
 
     def _number(self, verdict: Verdict, key: FlowKey) -> int:
         """Give the target number that carries a verdict out, or _BY_HAND."""
-        if verdict.action is Action.ALLOW:
+        if verdict.action is _ALLOW:
             return marks.DIRECT
-        if verdict.action is Action.BLOCK:
+        if verdict.action is _BLOCK:
             return marks.BLOCK
         target = self._targets.get(verdict.target or "")
         if target is None:
             return _BY_HAND
         if len(key.destination.address) not in target.octets:
             return marks.BLOCK
-        is_carried = target.carries_all or key.transport in (Transport.UDP, Transport.TCP)
+        is_carried = target.carries_all or key.transport in (_UDP, _TCP)
         return target.number if is_carried else marks.BLOCK
 
     def _tcp(self, packet: Packet, key: FlowKey, queued: Queued) -> int | None:
@@ -247,7 +253,7 @@ class Judge:
 
     def _decided_again(self, key: FlowKey) -> int:
         """Judge by the policy that came into force meanwhile."""
-        is_allowed = self._gate.judge(key, None).action is Action.ALLOW
+        is_allowed = self._gate.judge(key, None).action is _ALLOW
         return self._allow if is_allowed else self._reset
 
     def _unsettled(
@@ -300,9 +306,9 @@ class Judge:
         return self._decide(flow, self._gate.judge(flow.key, head)) | kept
 
     def _decide(self, flow: Gathering, verdict: Verdict) -> int:
-        if verdict.action is Action.ALLOW:
+        if verdict.action is _ALLOW:
             return self._end(flow, self._allow, "")
-        if verdict.action is Action.BLOCK:
+        if verdict.action is _BLOCK:
             return self._end(flow, self._block(verdict), "")
         # The handshake went to the destination itself, and a flow cannot be moved after that.
         self._moved[flow.key.destination] = None

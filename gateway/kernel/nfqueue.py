@@ -82,6 +82,7 @@ class QueueSocket:
         self._limits = limits or QueueLimits()
         self._judge = judge
         self._heads = {queue: messages.verdict_head(queue) for queue in queues}
+        self._reader = messages.Reader()
         self._buffer = bytearray(self._limits.copied_len + _OVERHEAD_LEN)
         self._batch = batch
         self._answers: list[tuple[int, int, int]] = []
@@ -152,27 +153,25 @@ class QueueSocket:
 
     def _read(self, length: int) -> None:
         try:
-            queued = messages.read(self._buffer, length)
+            queued = self._reader.read(self._buffer, length)
         except WireError:
             self.counters["malformed"] += 1
             return
-        if isinstance(queued, Queued):
-            answer = self._answer_to(queued)
-            self.counters["packets"] += 1
-            if answer is not None:
-                self._answers.append((queued.queue, queued.number, answer))
-        elif isinstance(queued, Refused):
-            # ENOENT: the packet is gone, with its interface or its queue.
-            self.counters[f"refused {errno.errorcode.get(queued.errno, '?')}"] += 1
-
-    def _answer_to(self, queued: Queued) -> int | None:
+        if not isinstance(queued, Queued):
+            if queued is not None:
+                # ENOENT: the packet is gone, with its interface or its queue.
+                self.counters[f"refused {errno.errorcode.get(queued.errno, '?')}"] += 1
+            return
         try:
-            return self._judge(queued)
+            answer = self._judge(queued)
         except Exception:  # whatever it is: the reactor would close the queue of all other flows
             if not self.counters["failed"]:
                 _log.failure("a packet could not be judged, and is dropped")
             self.counters["failed"] += 1
-            return messages.DROP
+            answer = messages.DROP
+        self.counters["packets"] += 1
+        if answer is not None:
+            self._answers.append((queued[0], queued[1], answer))
 
     def _send(self) -> None:
         if not self._answers:

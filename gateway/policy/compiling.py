@@ -91,6 +91,7 @@ class Compiler:
                 section.action.target,
             ),
             asks_names=any(one.name is not None for one, _ in all_within(section.when)),
+            asks_clients=any(one.from_ is not None for one, _ in all_within(section.when)),
             asks_asns=frozenset(
                 asn
                 for one, _ in all_within(section.when)

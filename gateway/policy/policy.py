@@ -78,6 +78,12 @@ class Policy:
         warnings = self.warnings if self.warnings_on is None else self.warnings_on(today)
         return replace(self, rules=rules, warnings=warnings, _by_place={})
 
+    @property
+    def asks_clients(self) -> bool:
+        """Whether two clients may get different verdicts on the same: else, all flows do that have
+        like content, destination and transport."""
+        return any(rule.asks_clients or 0 < rule.shadow_percent < 100 for rule in self.rules)
+
     def targets(self) -> Iterable[tuple[Verdict, Problem]]:
         """Give the verdict and the place of each reroute and wrap, the default too."""
         for rule in self.rules:

@@ -26,6 +26,8 @@ class Rule:
     """What it gives where it matches."""
     asks_names: bool
     """Whether its condition asks for names outright, not only by a jurisdiction's."""
+    asks_clients: bool
+    """Whether its condition asks who the client is."""
     asks_asns: frozenset[int]
     """The autonomous systems that its condition asks for outright."""
     speaks_of: NameSet

@@ -7,7 +7,6 @@ Where an address changes as the IPv4 address in it does, nothing is told twice."
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import NamedTuple
 
 from gateway.flow.epoch import Epoch
@@ -117,7 +116,7 @@ class Spelled:
     def _judge(self, setting: Setting, profile: Profile, places: tuple[Facts, ...]) -> Outcome:
         at = places[setting.data]
         alone = profile.facts(at.key.destination.address, at.place)
-        facts = replace(alone, further=at.further, further_places=at.further_places)
+        facts = alone._replace(further=at.further, further_places=at.further_places)
         return outcome_of(self._policies[setting.rules, setting.definitions].judge(facts))
 
     def _members(self, address: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -40,11 +40,19 @@ class Cursor:
 
     def u8(self) -> int:
         """Read one octet."""
-        return self.data[self.skip(1)]
+        at = self.at
+        if at >= self.end:
+            raise WireError("octets end", at, "1 more")
+        self.at = at + 1
+        return self.data[at]
 
     def big(self, length: int) -> int:
         """Read an unsigned integer in network order."""
-        return int.from_bytes(self.take(length), "big")
+        at = self.at
+        if length > self.end - at:
+            raise WireError("octets end", at, f"{length} more")
+        self.at = end = at + length
+        return int.from_bytes(self.data[at:end], "big")
 
     def little(self, length: int) -> int:
         """Read an unsigned integer, little-endian."""

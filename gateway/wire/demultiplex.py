@@ -37,6 +37,9 @@ MAX_FIRST_BYTES_LEN = 16 * 1024
 
 _DNS_PORTS = frozenset({53, 5353})
 
+# An enum's member takes as long to ask for as a recogniser takes to say no.
+_UDP, _TCP = Transport.UDP, Transport.TCP
+
 Recogniser = Callable[[bytes], Content | None]
 
 
@@ -80,9 +83,10 @@ def _recogniser_of_datagrams(inside: Inside) -> Inside:
             return content
         if not payload:
             return UNKNOWN
-        content = _first_of(by_first_octet[payload[0]], payload)
-        if content is not UNKNOWN:
-            return content
+        for recogniser in by_first_octet[payload[0]]:
+            content = recogniser(payload)
+            if content is not None:
+                return content
         return (
             telegram.recognise(payload)
             or agora.resembles(payload)
@@ -128,8 +132,8 @@ def recognise(transport: Transport, payload: bytes, port: int = 0) -> Content:
              asked first.
     Returns: UNKNOWN for all that no recogniser is sure of.
     """
-    if transport is not Transport.UDP:
-        if transport is Transport.TCP:
+    if transport is not _UDP:
+        if transport is _TCP:
             return _first_of(_STREAMS, payload)
         return portless.recognise(transport)
     if port in _DNS_PORTS and (content := dns.recognise(payload)) is not None:

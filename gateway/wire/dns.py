@@ -33,7 +33,8 @@ def recognise(payload: bytes) -> Content | None:
     follows it may be malformed, and traffic and plaintext are then None.  A question that is no
     host name is no name either, and may tell anything: plaintext None.
     """
-    if len(payload) <= HEADER_LEN:
+    # Nearly all that is none ends here: its counts' first octets are those of too many.
+    if len(payload) <= HEADER_LEN or payload[4] or payload[6] > 2 or payload[8] > 2:
         return None
     flags = int.from_bytes(payload[2:4], "big")
     if flags & _RESERVED_BIT or flags >> 11 & 15 not in _OPCODES:

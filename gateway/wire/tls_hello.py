@@ -4,6 +4,7 @@ ClientHello).  Never: records, fragments, packets: TLS, DTLS and QUIC each have 
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 
 from gateway.errors import WireError
@@ -11,6 +12,9 @@ from gateway.wire.cursor import Cursor
 from gateway.wire.names import host_name
 
 _SERVER_NAME, _USE_SRTP, _ALPN, _ECH = 0, 14, 16, 0xFE0D
+_TOLD = frozenset((_SERVER_NAME, _USE_SRTP, _ALPN, _ECH))
+# Type and length.
+_EXTENSION = struct.Struct("!HH")
 _HOST_NAME = 0
 # Clients offer two or three.
 _MAX_PROTOCOLS = 16
@@ -64,19 +68,30 @@ def _read(body: Cursor, hello: Hello, *, cookie: bool) -> None:
     body.skip(body.u8())  # compression methods
     # Read as far as they go: what a cut hello names is evidence all the same.
     left = body.big(2) if body.left else 0
-    extensions = Cursor(body.data, body.at, min(body.end, body.at + left))
-    while extensions.left:
-        kind = extensions.big(2)
-        extension = extensions.part(extensions.big(2))
-        if kind == _SERVER_NAME and extension.left:
-            _read_names(extension, hello)
-        elif kind == _ALPN:
-            hello.protocols = _protocols(extension)
-        elif kind == _USE_SRTP:
-            hello.has_srtp = True
-        elif kind == _ECH:
-            hello.has_ech = True
+    at, end = body.at, min(body.end, body.at + left)
+    while at < end:
+        # Written out: a hello has a score of extensions, and two of them tell anything.
+        if end - at < _EXTENSION.size:
+            raise WireError("extensions end", at, "a type and a length")
+        kind, size = _EXTENSION.unpack_from(body.data, at)
+        at += _EXTENSION.size
+        if size > end - at:
+            raise WireError("extensions end", at, f"{size} more")
+        if kind in _TOLD:
+            _read_extension(kind, Cursor(body.data, at, at + size), hello)
+        at += size
     body.skip(left)
+
+
+def _read_extension(kind: int, extension: Cursor, hello: Hello) -> None:
+    if kind == _SERVER_NAME and extension.left:
+        _read_names(extension, hello)
+    elif kind == _ALPN:
+        hello.protocols = _protocols(extension)
+    elif kind == _USE_SRTP:
+        hello.has_srtp = True
+    elif kind == _ECH:
+        hello.has_ech = True
 
 
 def _read_names(extension: Cursor, hello: Hello) -> None:

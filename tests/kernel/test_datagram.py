@@ -148,6 +148,15 @@ class DatagramTests(SynchronousTestCase):
             for end in range(len(octets)):
                 self.assertIsNone(datagram.read(octets[:end]), end)
 
+    @settings(deadline=None, max_examples=300)
+    @given(st.binary(max_size=12), st.integers(0, 24), st.integers(-3, 3), st.integers(0, 65535))
+    def test_without_options(self, payload: bytes, length: int, cut: int, fragment: int) -> None:
+        """A datagram without IP options is read as the same one with options is."""
+        carried = udp(payload, length=length)
+        both = [v4(carried, 17, options=some, fragment=fragment) for some in (b"", b"\1" * 4)]
+        plain, long = (datagram.read(one[: len(one) + cut] + bytes(max(cut, 0))) for one in both)
+        self.assertEqual(plain, long)
+
     @settings(deadline=None, max_examples=500)
     @given(st.binary(max_size=100), st.sampled_from([b"", b"\x45", b"\x4f", b"\x60"]))
     def test_anything(self, octets: bytes, start: bytes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 
 from hypothesis import given, settings
@@ -395,7 +394,7 @@ class FurtherTests(SynchronousTestCase):
 
     def test_peer_by_a_name(self) -> None:
         """A name that stands for China keeps a flow to American addresses from being allowed."""
-        named = dataclasses.replace(reaching(AMERICA, IN_AMERICA), names=("ap.example.cn",))
+        named = reaching(AMERICA, IN_AMERICA)._replace(names=("ap.example.cn",))
         verdict, considered = policy(PROMISE).explain(named)
         self.assertEqual(verdict.rule, "default")
         self.assertEqual(considered[3].why, "not (china: a name in *.example.cn)")
@@ -423,7 +422,7 @@ class FurtherTests(SynchronousTestCase):
         (host, place), *further = addresses
         together = reaching(place, *further, host=host)
         alone = [reaching(place, host=host) for host, place in addresses]
-        together, *alone = (dataclasses.replace(one, names=names) for one in (together, *alone))
+        together, *alone = (one._replace(names=names) for one in (together, *alone))
         rules = [compiled.judge(one).rule for one in alone]
         expected = (any if action == "block" else all)(rule == "r" for rule in rules)
         verdict, considered = compiled.explain(together)
