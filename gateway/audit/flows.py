@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from gateway.model import Content, FlowKey, IdentifierKind, Verdict
+from gateway.model import Content, Endpoint, FlowKey, IdentifierKind, Verdict
 
 Name = TypeVar("Name", bound=str)
 # Flows that are counted at once; some 6 KiB each.
@@ -50,6 +50,8 @@ class Side:
     content: Content | None = None
     """Of that packet: most packets are what the one before was."""
     last_s: float = 0.0
+    shown: tuple[bytes, Endpoint] | None = None
+    """Client and destination, as observers are told; None: nothing of this flow is shown."""
     tallies: dict[Hashable, Tally] = field(default_factory=dict)
     is_told: bool = False
     """Of a stream: its first octets were recognised, or given up."""
@@ -112,6 +114,9 @@ class AuditedFlow:
 
     def __post_init__(self) -> None:
         self.client, self.server = Side(self, True), Side(self, False)
+        if not self.is_counted_only:
+            shown = self.key.client.address, self.key.destination
+            self.client.shown = self.server.shown = shown
 
     @property
     def last_s(self) -> float:

@@ -148,7 +148,7 @@ def run(
             file=lambda: files.current.path,
             recognises=recognises,
         )
-        reading.read(files.frames())
+        reading.read(files.blocks())
         reading.end()
     findings = [one for observer in observers for one in observer.findings()]
     account = summary.account(reading, files.files, findings)

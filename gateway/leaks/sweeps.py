@@ -5,9 +5,10 @@ Knows: RFC 1035 and 6762 (ports of names), BEP 5.  Never: the clock; what a prot
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from gateway.leaks.findings import MAX_LISTED, Certainty, Finding, Scope, Span
+from gateway.leaks.findings import MAX_LISTED, Certainty, Finding, Scope, Seen, Span
 from gateway.model import Endpoint, Protocol
 
 _HEAD_LEN = 64
@@ -46,7 +47,7 @@ class _Set:
     """Like datagrams of one client: whom they went to, the latest last."""
 
     head: int
-    addresses: OrderedDict[bytes, float] = field(default_factory=OrderedDict)
+    addresses: dict[bytes, float]
     probing_until_s: float = float("-inf")
 
 
@@ -80,21 +81,37 @@ class SweepDetector:
     def _noted(
         self, client: bytes, endpoint: Endpoint, time_s: float, payload: bytes | memoryview
     ) -> _Set | None:
-        limits, length = self._limits, len(payload)
-        if not _MIN_LEN <= length <= limits.longest or endpoint.port in _NAME_PORTS:
+        limits, length, (address, port) = self._limits, len(payload), endpoint
+        if not _MIN_LEN <= length <= limits.longest or port in _NAME_PORTS or payload[:3] == _DHT:
             return None
-        if payload[:3] == _DHT:
-            return None
-        like = self._like(client, payload)
-        addresses = like.addresses
-        addresses.pop(endpoint.address, None)
-        addresses[endpoint.address] = time_s
-        while addresses:
-            address = next(iter(addresses))
-            is_old = addresses[address] < time_s - limits.window_s
-            if not is_old and len(addresses) <= _MAX_ADDRESSES:
+        key, head = (client, length, payload[0]), int.from_bytes(payload[:_HEAD_LEN], "big")
+        sets = self._sets.get(key)
+        if sets is None:
+            if len(self._sets) >= limits.max_sets:
+                self._sets.popitem(last=False)
+            sets = self._sets[key] = []
+        else:
+            self._sets.move_to_end(key)
+        width = length if length < _HEAD_LEN else _HEAD_LEN
+        least = limits.alike * width
+        for like in sets:
+            if (like.head ^ head).to_bytes(width, "big").count(0) >= least:
+                like.head = head
                 break
-            del addresses[address]
+        else:
+            if len(sets) >= _MAX_SETS_EACH:
+                del sets[0]
+            like = _Set(head, {address: time_s})
+            sets.append(like)
+            return like
+        addresses = like.addresses
+        addresses.pop(address, None)
+        addresses[address] = time_s
+        while len(addresses) > 1:
+            first = next(iter(addresses))
+            if addresses[first] >= time_s - limits.window_s and len(addresses) <= _MAX_ADDRESSES:
+                break
+            del addresses[first]
         return like
 
     def is_probe(
@@ -122,28 +139,6 @@ class SweepDetector:
             return () if was_known else tuple(like.addresses)
         return () if was_known else None
 
-    def _like(self, client: bytes, payload: bytes | memoryview) -> _Set:
-        """Find the set of datagrams that are like this one, or begin one."""
-        key = (client, len(payload), payload[0])
-        head = int.from_bytes(payload[:_HEAD_LEN], "big")
-        sets = self._sets.get(key)
-        if sets is None:
-            if len(self._sets) >= self._limits.max_sets:
-                self._sets.popitem(last=False)
-            sets = self._sets[key] = []
-        else:
-            self._sets.move_to_end(key)
-        width = min(len(payload), _HEAD_LEN)
-        for one in sets:
-            same = (one.head ^ head).to_bytes(width, "big").count(0)
-            if same >= self._limits.alike * width:
-                one.head = head
-                return one
-        if len(sets) >= _MAX_SETS_EACH:
-            del sets[0]
-        sets.append(_Set(head))
-        return sets[-1]
-
 
 class SweepFinder:
     """Says which sweeps there were."""
@@ -163,11 +158,25 @@ class SweepFinder:
         protocol: Protocol | None,
     ) -> None:
         """Look at one packet (Finder)."""
-        if not outbound or protocol is Protocol.DNS:
-            return
-        reached = self._detector.reached(client, endpoint, time_s, payload)
-        if reached < self._limits.addresses:
-            return
+        self.seen_all(((client, endpoint, time_s, payload, outbound, protocol),))
+
+    def seen_all(self, packets: Iterable[Seen]) -> None:
+        """Look at packets one after another (Finder)."""
+        reaches, least = self._detector.reached, self._limits.addresses
+        for client, endpoint, time_s, payload, outbound, protocol in packets:
+            if outbound and protocol is not Protocol.DNS:
+                reached = reaches(client, endpoint, time_s, payload)
+                if reached >= least:
+                    self._note(client, endpoint, time_s, payload, reached)
+
+    def _note(
+        self,
+        client: bytes,
+        endpoint: Endpoint,
+        time_s: float,
+        payload: bytes | memoryview,
+        reached: int,
+    ) -> None:
         key = (client, len(payload), payload[0])
         sweep = self._sweeps.get(key)
         if sweep is None:

@@ -45,7 +45,7 @@ def _tag(svc: int, uri: int) -> bytes:
 
 _BY_TAG = {_tag(*key): message for key, message in MESSAGES.items()}
 # Pings and audio are most of the traffic: their contents are made once, here.
-_FIXED = {tag: _fixed(message) for tag, message in _BY_TAG.items() if not message.layout}
+FIXED = {tag: _fixed(message) for tag, message in _BY_TAG.items() if not message.layout}
 
 
 def datagram(payload: bytes) -> Content | None:
@@ -58,7 +58,7 @@ def datagram(payload: bytes) -> Content | None:
     length = len(payload)
     tag = payload[2:6]
     is_filled = length >= HEADER_LEN and payload[0] | payload[1] << 8 == length
-    fixed = _FIXED.get(tag)
+    fixed = FIXED.get(tag)
     if fixed is not None and is_filled:
         at, contents = fixed
         if length >= at + 8:

@@ -58,7 +58,7 @@ class DatagramTests(SynchronousTestCase):
         flows: list[AuditedFlow] = []
         _, audit = audited([])
         audit._ended = flows.append
-        audit.read([Frame(1, 1.0, 1, whole[:60], len(whole))])
+        audit.read([Block.of([Frame(1, 1.0, 1, whole[:60], len(whole))])
         audit.end()
         self.assertEqual(flows[0].client.octets, len(whole))
         self.assertEqual(audit.packets.unread.cut_short, 1)
