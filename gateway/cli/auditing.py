@@ -136,8 +136,10 @@ def run(
 
     def ended(flow: AuditedFlow) -> None:
         summary.add(flow)
-        line = json.dumps(accounts.of(flow), ensure_ascii=False) if as_json else text.flow(flow)
-        print(line if is_terminal or as_json else click.unstyle(line))
+        if as_json:
+            print(json.dumps(accounts.of(flow), ensure_ascii=False))
+        else:
+            print(text.flow(flow, is_styled=is_terminal))
 
     with _bar(paths) as files, _few_collections():
         reading = Audit(

@@ -91,8 +91,10 @@ class Kinds:
         self._values: dict[int, dict[bytes, tuple[set[int], ...]]] = {}
         self._lengths: Counter[bytes] = Counter()
         """How many lengths of a client are known."""
-        self._places: dict[int, tuple[int, ...]] = {}
+        self.places: dict[int, tuple[int, ...]] = {}
         """Of the lengths of which some client sends several kinds."""
+        self._several: dict[int, set[int]] = {}
+        """Of each length the places that have several values in one client: others tell nothing."""
         self._outdated: set[int] = set()
         """Lengths of which a client was forgotten: all their places are to be asked again."""
 
@@ -105,20 +107,21 @@ class Kinds:
                 return
             self._lengths[client] += 1
             clients[client] = tuple([{octet} for octet in front])
-            if length in self._places:
-                self._ask(length, range(_KIND_LEN))
+            if length in self.places:
+                self._ask(length, self._several[length])
             return
         changed = []
         for at, values in enumerate(places):
             if len(values) <= _MAX_KINDS and front[at] not in values:
                 values.add(front[at])
                 changed.append(at)
+                self._several.setdefault(length, set()).add(at)
         if changed:
             self._ask(length, changed)
 
-    def kind(self, front: bytes, length: int) -> bytes:
+    def kind(self, front: bytes | memoryview, length: int) -> bytes:
         """Give what of these octets tells the kind."""
-        places = self._places.get(length)
+        places = self.places.get(length)
         return b"".join([bytes((at, front[at])) for at in places]) if places else b""
 
     def forget(self, client: bytes) -> None:
@@ -130,13 +133,13 @@ class Kinds:
 
     def _ask(self, length: int, changed: Iterable[int]) -> None:
         """Ask again which places of a length tell kinds, where the values of some changed."""
-        if length in self._outdated or length not in self._places:
+        if length in self._outdated or length not in self.places:
             self._outdated.discard(length)
-            changed = range(_KIND_LEN)
-        telling = set(self._places.get(length, ())).difference(changed)
+            changed = self._several[length]
+        telling = set(self.places.get(length, ())) - set(changed)
         clients = self._values[length].values()
         telling.update(at for at in changed if _tells([places[at] for places in clients]))
-        self._places[length] = tuple(sorted(telling))
+        self.places[length] = tuple(sorted(telling))
 
 
 def _tells(clients: list[set[int]]) -> bool:
@@ -180,10 +183,11 @@ class Sorts:
         length = len(payload)
         kind = b""
         if _KIND_LEN < length <= _MAX_KIND_LENGTH:
-            front = bytes(payload[1 : 1 + _KIND_LEN])
+            front = payload[1 : 1 + _KIND_LEN]
             if of_client.fronts.get(length) != front:
-                self._learn(client, of_client, front, length)
-            kind = self._kinds.kind(front, length)
+                self._learn(client, of_client, bytes(front), length)
+            if length in self._kinds.places:
+                kind = self._kinds.kind(front, length)
         key = (endpoint, length, payload[0], kind, time_s // self._limits.window_s)
         octets = int.from_bytes(payload[:HEAD_LEN], "big")
         memory = of_client.sorts.get(key)

@@ -43,7 +43,7 @@ class SweepLimits:
 
 
 @dataclass(slots=True)
-class _Set:
+class Alike:
     """Like datagrams of one client: whom they went to, the latest last."""
 
     head: int
@@ -66,7 +66,7 @@ class SweepDetector:
 
     def __init__(self, limits: SweepLimits | None = None) -> None:
         self._limits = limits or SweepLimits()
-        self._sets: OrderedDict[tuple[bytes, int, int], list[_Set]] = OrderedDict()
+        self._sets: OrderedDict[tuple[bytes, int, int], list[Alike]] = OrderedDict()
 
     def reached(
         self, client: bytes, endpoint: Endpoint, time_s: float, payload: bytes | memoryview
@@ -75,12 +75,13 @@ class SweepDetector:
 
         Returns: 0 for what cannot be a probe: too large, a name's question, a DHT's.
         """
-        like = self._noted(client, endpoint, time_s, payload)
-        return 0 if like is None else len(like.addresses)
+        alike = self.like(client, endpoint, time_s, payload)
+        return 0 if alike is None else len(alike.addresses)
 
-    def _noted(
+    def like(
         self, client: bytes, endpoint: Endpoint, time_s: float, payload: bytes | memoryview
-    ) -> _Set | None:
+    ) -> Alike | None:
+        """Take note of a datagram; give whom its like went to, None for what cannot be a probe."""
         limits, length, (address, port) = self._limits, len(payload), endpoint
         if not _MIN_LEN <= length <= limits.longest or port in _NAME_PORTS or payload[:3] == _DHT:
             return None
@@ -94,17 +95,17 @@ class SweepDetector:
             self._sets.move_to_end(key)
         width = length if length < _HEAD_LEN else _HEAD_LEN
         least = limits.alike * width
-        for like in sets:
-            if (like.head ^ head).to_bytes(width, "big").count(0) >= least:
-                like.head = head
+        for alike in sets:
+            if (alike.head ^ head).to_bytes(width, "big").count(0) >= least:
+                alike.head = head
                 break
         else:
             if len(sets) >= _MAX_SETS_EACH:
                 del sets[0]
-            like = _Set(head, {address: time_s})
-            sets.append(like)
-            return like
-        addresses = like.addresses
+            alike = Alike(head, {address: time_s})
+            sets.append(alike)
+            return alike
+        addresses = alike.addresses
         addresses.pop(address, None)
         addresses[address] = time_s
         while len(addresses) > 1:
@@ -112,7 +113,7 @@ class SweepDetector:
             if addresses[first] >= time_s - limits.window_s and len(addresses) <= _MAX_ADDRESSES:
                 break
             del addresses[first]
-        return like
+        return alike
 
     def is_probe(
         self, client: bytes, endpoint: Endpoint, time_s: float, payload: bytes | memoryview
@@ -130,13 +131,13 @@ class SweepDetector:
 
         Returns: the addresses of the sweep from the one datagram that tells it; () from later ones.
         """
-        like = self._noted(client, endpoint, time_s, payload)
-        if like is None:
+        alike = self.like(client, endpoint, time_s, payload)
+        if alike is None:
             return None
-        was_known = time_s < like.probing_until_s
-        if len(like.addresses) >= self._limits.addresses:
-            like.probing_until_s = time_s + self._limits.holds_s
-            return () if was_known else tuple(like.addresses)
+        was_known = time_s < alike.probing_until_s
+        if len(alike.addresses) >= self._limits.addresses:
+            alike.probing_until_s = time_s + self._limits.holds_s
+            return () if was_known else tuple(alike.addresses)
         return () if was_known else None
 
 
@@ -162,12 +163,12 @@ class SweepFinder:
 
     def seen_all(self, packets: Iterable[Seen]) -> None:
         """Look at packets one after another (Finder)."""
-        reaches, least = self._detector.reached, self._limits.addresses
+        like, least = self._detector.like, self._limits.addresses
         for client, endpoint, time_s, payload, outbound, protocol in packets:
             if outbound and protocol is not Protocol.DNS:
-                reached = reaches(client, endpoint, time_s, payload)
-                if reached >= least:
-                    self._note(client, endpoint, time_s, payload, reached)
+                alike = like(client, endpoint, time_s, payload)
+                if alike is not None and len(alike.addresses) >= least:
+                    self._note(client, endpoint, time_s, payload, len(alike.addresses))
 
     def _note(
         self,

@@ -20,6 +20,8 @@ from gateway.model import Endpoint, Protocol
 # Names that are asked for stay the same for a client and differ between clients: no identifiers.
 _NAME_PORTS = frozenset({53, 5353})
 _PASSED_OVER = frozenset({Protocol.DNS, Protocol.TLS, Protocol.ICMP})
+# Types of records of TLS and DTLS.
+_HANDSHAKES = frozenset(range(20, 26))
 _MIN_OWN = 3
 _OFTEN = 4
 _MANY, _FEW = 5, 0.2
@@ -54,7 +56,9 @@ class UnnamedFinder:
         for client, endpoint, time_s, payload, outbound, protocol in packets:
             if not outbound or not payload or endpoint[1] in _NAME_PORTS:
                 continue
-            if protocol in _PASSED_OVER or _is_handshake(payload):
+            if protocol in _PASSED_OVER:
+                continue
+            if payload[0] in _HANDSHAKES and _is_handshake(payload):
                 continue
             note(client, endpoint, time_s, payload, protocol)
 
@@ -104,9 +108,9 @@ def _rank(finding: Finding) -> tuple[int, int, int]:
 
 
 def _is_handshake(payload: bytes | memoryview) -> bool:
-    """Tell whether these are records of TLS or DTLS: a handshake tells how the client's software
+    """Tell whether these, that begin so, are records of TLS or DTLS: a handshake tells how the client's software
     is made, which is no identifier, and the rest is ciphertext."""
-    if not 20 <= payload[0] <= 25 or len(payload) < 3:
+    if len(payload) < 3:
         return False
     return payload[1] == 3 or (payload[1] == 0xFE and payload[2] in (0xFD, 0xFF))
 

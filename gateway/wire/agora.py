@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gateway.errors import WireError
 from gateway.model import Content, Form, Identifier, IdentifierKind, Protocol
 from gateway.wire import agora_telemetry
-from gateway.wire.agora_messages import HEADER_LEN, MESSAGES, Message
+from gateway.wire.agora_messages import HEADER_LEN, MESSAGES, Message, identifier
 
 _ZERO = bytes(4)
 _SERVICES = (b"\x00\x00", b"\x01\x00")
@@ -192,7 +192,7 @@ def _cid_and_uid(data: bytes, at: int, end: int) -> list[Identifier]:
         raise WireError("frame ends", end, f"cid and uid at {at}")
     kinds = ((IdentifierKind.ROOM_ID, at), (IdentifierKind.USER_ID, at + 4))
     return [
-        Identifier(kind, place, 4, Form.U32)
+        identifier(kind, place, 4, Form.U32)
         for kind, place in kinds
         if data[place : place + 4] != _ZERO
     ]
