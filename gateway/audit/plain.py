@@ -6,7 +6,6 @@ Never: flows, any other frame: `packets` reads those."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy
 
@@ -22,27 +21,18 @@ _ADDRESSES, _PORTS = 26, 34
 _KEY_LEN = 12
 
 
-class Plain(NamedTuple):
-    """One frame of a block, in the block's order."""
-
-    time_s: float
-    length: int
-    """On the wire, with the link layer."""
-    key: bytes | None
-    """Addresses and ports as they stand in the packet; None: it is not of the plainest."""
-    start: int
-    """Where in the block its payload begins."""
-    end: int
-    content: Content | None
-    """What it is; None: ask the recognisers."""
+Plain = tuple[float, int, bytes | None, int, int, Content | None]
+"""A frame of a block, as a bare tuple, since there are millions: its time in seconds; its length on
+the wire, link layer included; addresses and ports as they stand in it, None if it is not plain;
+where in the block its payload begins and ends; what that is, None if the recognisers have to be
+asked."""
 
 
 def plain(block: Block, *, recognises: bool) -> tuple[Iterator[Plain], int]:
     """Read a block's frames as far as they are plain.
 
     Args:    recognises: tell contents too.
-    Returns: a tuple for each (a bare one, as there are millions), and how many were captured cut
-             short.
+    Returns: one for each, and how many were captured cut short.
     """
     octets = block.octets
     times, links, starts, ends, originals = zip(*block.rows, strict=True)
@@ -68,8 +58,18 @@ def plain(block: Block, *, recognises: bool) -> tuple[Iterator[Plain], int]:
     stop = end.copy()
     stop[which] = numpy.minimum(end[which], at + _PORTS + udp_len)
     if recognises:
-        told = contents(octets, at + _HEADERS_LEN, stop[which], u16[at + _PORTS], u16[at + _PORTS + 2])
+        told = contents(
+            octets, at + _HEADERS_LEN, stop[which], u16[at + _PORTS], u16[at + _PORTS + 2]
+        )
         for one, content in zip(which.tolist(), told, strict=True):
             known[one] = content
-    rows = zip(times, length.tolist(), keys, (start + _HEADERS_LEN).tolist(), stop.tolist(), known, strict=True)
+    rows = zip(
+        times,
+        length.tolist(),
+        keys,
+        (start + _HEADERS_LEN).tolist(),
+        stop.tolist(),
+        known,
+        strict=True,
+    )
     return rows, int(numpy.count_nonzero(length > end - start))

@@ -9,7 +9,8 @@ from typing import Protocol
 
 from gateway.flow.epoch import Epoch
 from gateway.flow.guard import Leak
-from gateway.model import Endpoint, Facts, FlowKey, Identifier, Verdict
+from gateway.flow.media import Media
+from gateway.model import Content, Endpoint, Facts, FlowKey, Identifier, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +56,31 @@ class Flow:
     """Why its verdict could not be carried out, as far as it was told."""
     shown: tuple[Identifier, ...] = ()
     """Identifiers by value that it showed so far, one of a kind: all of it is judged by them."""
+    media: Media | None = None
+    """What of it looked like RTP; None: nothing yet."""
+    is_doubtful: bool = False
+    """Whether its first datagram looked like RTP, and no other has borne it out."""
 
     def decisions(self) -> Iterator[Judged]:
         """Give the decisions, the first datagram's first."""
         yield self.first
         yield from (judged for judged in self.by_content.values() if judged is not self.first)
+
+
+def likeness(content: Content) -> Hashable:
+    """Give what a policy can tell two datagrams of one flow apart by."""
+    found = content.plaintext
+    kinds = None if found is None else frozenset(one.kind for one in found)
+    return (
+        content.protocol,
+        content.message,
+        content.traffic,
+        kinds,
+        (content.names, True) if content.hides_name else content.names,
+        content.addresses,
+        content.may_show_more,
+        content.hides_name,
+    )
 
 
 class Observer(Protocol):

@@ -4,13 +4,14 @@ Knows: RFC 4787 (mapping timeouts), wire's signatures.  Never: sockets; the cloc
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice, takewhile
 
 from gateway.flow.epoch import Epoch
-from gateway.flow.flows import Flow, FlowLimits, Judged, Observer
+from gateway.flow.flows import Flow, FlowLimits, Judged, Observer, likeness
 from gateway.flow.guard import LeakGuard, Turned, by_value, leak_of, leak_of_sweep
+from gateway.flow.media import Media, refutes
 from gateway.flow.openings import Openings
 from gateway.flow.showing import showing
 from gateway.model import (
@@ -38,7 +39,7 @@ _NEVER = -1
 """The number of no epoch."""
 _IN_PLAIN = (Action.ALLOW, Action.REROUTE)
 # Asked for each datagram that is looked at: an enum's member takes as long as the rest of the line.
-_QUIC = Spoken.QUIC
+_QUIC, _RTP = Spoken.QUIC, Spoken.RTP
 
 
 class FlowTable:
@@ -112,6 +113,8 @@ class FlowTable:
         ):
             return self._judge_again(flow, payload, names)
         if payload is not None:
+            if flow.is_doubtful and self._is_refuted(flow, payload):
+                return self._judge_again(flow, payload, names)
             which = signature(payload)
             if which is not None:
                 judged = self._look(flow, which, payload, names)
@@ -207,6 +210,7 @@ class FlowTable:
             of_client = self._by_client[client] = OrderedDict()
         of_client[key] = None
         _remember(flow, judged)
+        _doubt(flow, payload)
         if self._is_guarded and payload is not None:
             self._show(flow, by_value(judged.facts.content))
             self._sample(flow, judged, payload)
@@ -228,9 +232,18 @@ class FlowTable:
         flow.by_content.clear()
         flow.first = judged
         _remember(flow, judged)
+        _doubt(flow, payload)
         if self._is_guarded and payload is not None:
             self._show(flow, by_value(judged.facts.content))
         return judged.verdict
+
+    def _is_refuted(self, flow: Flow, payload: bytes) -> bool:
+        """Hear what another datagram says of a flow whose first one looked like RTP."""
+        assert flow.media is not None
+        content = self._opened(flow.key, payload)
+        if content.protocol is _RTP:
+            flow.is_doubtful = not flow.media.hear(payload)
+        return content.protocol is Spoken.UNKNOWN and refutes(payload)
 
     def _look(self, flow: Flow, which: int, payload: bytes, names: tuple[str, ...]) -> Judged:
         """Judge a datagram of a known flow by its own content, or find what was decided for such.
@@ -243,14 +256,19 @@ class FlowTable:
         if content.protocol is Spoken.UNKNOWN and not SIGNATURES[which].carries_identifiers:
             return first
         content = showing(content, flow.shown)
-        likeness = _likeness(content)
-        judged = flow.by_content.get(likeness)
+        kind = likeness(content)
+        judged = flow.by_content.get(kind)
+        if content.protocol is _RTP and not _bears_out(flow, payload):
+            # What may be noise is held to the flow's verdict, unless that of RTP lets less pass.
+            facts = self._epoch.facts(flow.key, content, names)
+            if self._epoch.judge(facts).action is Action.ALLOW:
+                return first
         if judged is None:
             facts = self._epoch.facts(flow.key, content, names)
             if len(flow.by_content) >= _MAX_CONTENTS:
                 return Judged(facts, self._epoch.judge(facts))
             judged = self._decide(facts, None if flow.shown else payload)
-            flow.by_content[likeness] = judged
+            flow.by_content[kind] = judged
         return judged
 
     def _judge(
@@ -339,24 +357,28 @@ def _idle(flows: OrderedDict[FlowKey, Flow], before_s: float, most: int) -> list
     return [flow.key for flow in islice(silent, most)]
 
 
-def _likeness(content: Content) -> Hashable:
-    """Give what a policy can tell two datagrams of one flow apart by."""
-    found = content.plaintext
-    kinds = None if found is None else frozenset(one.kind for one in found)
-    return (
-        content.protocol,
-        content.message,
-        content.traffic,
-        kinds,
-        (content.names, True) if content.hides_name else content.names,
-        content.addresses,
-        content.may_show_more,
-        content.hides_name,
-    )
+def _doubt(flow: Flow, payload: bytes | None) -> None:
+    """Take what looks like RTP for it until another datagram bears it out, or does not."""
+    content = flow.first.facts.content
+    looks = content is not None and content.protocol is _RTP and payload is not None
+    flow.is_doubtful = looks and flow.key.transport is Transport.UDP
+    if flow.is_doubtful and payload is not None:
+        flow.media = flow.media or Media()
+        flow.is_doubtful = not flow.media.hear(payload)
+
+
+def _bears_out(flow: Flow, payload: bytes) -> bool:
+    """Hear a datagram that looks like RTP, in a flow that may have begun otherwise; tell whether it
+    is that surely, or as surely as the flow's first datagram."""
+    content = flow.first.facts.content
+    if content is not None and content.protocol is _RTP:
+        return True
+    flow.media = flow.media or Media()
+    return flow.media.hear(payload)
 
 
 def _remember(flow: Flow, judged: Judged) -> None:
     """Keep the first datagram's decision for datagrams of the same content."""
     content = judged.facts.content
     if content is not None:
-        flow.by_content[_likeness(content)] = judged
+        flow.by_content[likeness(content)] = judged

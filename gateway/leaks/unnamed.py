@@ -108,8 +108,8 @@ def _rank(finding: Finding) -> tuple[int, int, int]:
 
 
 def _is_handshake(payload: bytes | memoryview) -> bool:
-    """Tell whether these, that begin so, are records of TLS or DTLS: a handshake tells how the client's software
-    is made, which is no identifier, and the rest is ciphertext."""
+    """Tell whether these, that begin so, are records of TLS or DTLS: a handshake tells how the
+    client's software is made, which is no identifier, and the rest is ciphertext."""
     if len(payload) < 3:
         return False
     return payload[1] == 3 or (payload[1] == 0xFE and payload[2] in (0xFD, 0xFF))

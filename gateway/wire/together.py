@@ -1,5 +1,5 @@
 """Many datagrams at once.  Owns: what `recognise` says of those that a few octets tell, by numpy.
-Knows: agora's messages whose identifiers have one place.  Never: any other: those it leaves open."""
+Knows: agora's messages whose identifiers have one place.  Never: others: those it leaves open."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ Places = NDArray[numpy.int64]
 
 # Ascending, so that they can be searched: svc and uri as one number, where cid stands, and the four
 # contents, by whether cid and uid are there.
-_TAGS = sorted((int.from_bytes(tag, "little"), at, contents) for tag, (at, contents) in FIXED.items())
+_TAGS = sorted(
+    (int.from_bytes(tag, "little"), at, contents) for tag, (at, contents) in FIXED.items()
+)
 _NUMBERS = numpy.array([number for number, _, _ in _TAGS], dtype=numpy.uint32)
 _CID_AT = numpy.array([at for _, at, _ in _TAGS])
 _CONTENTS: tuple[Content | None, ...] = (None, *(one for _, _, four in _TAGS for one in four))
