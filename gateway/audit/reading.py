@@ -228,7 +228,7 @@ class Audit:
         side.is_told = True
         if not head:
             return
-        content = self._recognise(Transport.TCP, head, 0)
+        content = alone = self._recognise(Transport.TCP, head, 0)
         if self._values is not None:
             content = showing(content, self._guard.spot(self._values, side.flow.key, head))
         before = side.tallies.pop(None, None)
@@ -237,7 +237,9 @@ class Audit:
             side.tally.packets, side.tally.octets = before.packets, before.octets
             self._marks[before.mark] -= before.packets
             self._marks[side.tally.mark] += before.packets
-        told = messages(head) if self._recognise is recognise else ()
+        told = messages(head) if alone.protocol is Protocol.AGORA else (alone,)
+        if not self._recognises:
+            told = ()
         side.messages = Counter(map(name_of, told))
         side.identifiers = Counter(one.kind for each in told for one in each.plaintext or ())
         side.identifiers.update(one.kind for one in by_value(content))

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gateway.audit.account import time_text
-from gateway.audit.flows import AuditedFlow
+from gateway.audit.flows import AuditedFlow, most_common
 from gateway.flow.account import Account
 
 _COLOURS = {"allow": "green", "block": "red", "wrap": "cyan", "reroute": "magenta"}
@@ -35,8 +35,8 @@ def flow(one: AuditedFlow, *, is_styled: bool) -> str:
         [tally.verdict.action for tally in one.client.tallies.values() if tally.verdict]
     )
     would = "/".join([style(str(action), _COLOURS[action]) for action in actions])
-    said = ", ".join([f"{name} {count}" for name, count in one.messages().most_common(4)])
-    kinds = ", ".join([f"{kind} {count}" for kind, count in one.identifiers().most_common()])
+    said = ", ".join([f"{name} {count}" for name, count in most_common(one.messages())[:4]])
+    kinds = ", ".join([f"{kind} {count}" for kind, count in most_common(one.identifiers())])
     parts = (
         time_text(one.first_s)[11:23],
         would or "not judged",

@@ -125,7 +125,11 @@ def _report(payload: bytes, at: int, fields: Fields) -> Iterator[Identifier]:
     """Walk the fields; a number that is 0 and a string that is empty identify nobody."""
     size = len(payload)
     while at < size:
-        key, at = _varint(payload, at)
+        key = payload[at]
+        if key < 128:  # as most are: a call for each octet would take as long as all the rest
+            at += 1
+        else:
+            key, at = _varint(payload, at)
         wire_type, start = key & 7, at
         if wire_type == _VARINT:
             value, at = _varint(payload, at)
