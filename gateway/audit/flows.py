@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TypeVar
 
-from gateway.model import Content, Endpoint, FlowKey, IdentifierKind, Verdict
+from gateway.model import Content, Endpoint, FlowKey, IdentifierKind, Transport, Verdict
 
 Name = TypeVar("Name", bound=str)
 # Flows that are counted at once; some 6 KiB each.
@@ -111,12 +111,14 @@ class AuditedFlow:
     """Nobody's among the named clients, or what no router forwards: there is no verdict."""
     keys: tuple[bytes, bytes]
     """How the table knows it: as the client sends, and as it is answered."""
+    is_stream: bool = field(init=False)
     client: Side = field(init=False)
     server: Side = field(init=False)
     first: Tally | None = None
     """What the client sent first, of what carries something."""
 
     def __post_init__(self) -> None:
+        self.is_stream = self.key.transport is Transport.TCP
         self.client, self.server = Side(self, True), Side(self, False)
         if not self.is_counted_only:
             shown = self.key.client.address, self.key.destination

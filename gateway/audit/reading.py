@@ -83,6 +83,7 @@ class Audit:
         self._openings = Openings()
         self._sides: dict[bytes, Side] = {}
         self._ended, self._parties, self._observers = ended, parties, tuple(observers)
+        self._shows_segments = any(one.reads_streams for one in observers)
         self._max_sides = 2 * max_flows
         self._marks = [0, 0, 0, 0]
         """Packets so far by mark: neither, exposed, barred, both."""
@@ -102,7 +103,7 @@ class Audit:
 
     def _read_block(self, block: Block) -> None:
         sides, marks, observed = self._sides, self._marks, bool(self._observers)
-        datagrams = self._datagrams
+        datagrams, segments = self._datagrams, self._shows_segments
         recognise, valued, most = self._recognise, self._values is not None, self._shown_of_a_kind
         udp, quic, octets = Transport.UDP, Protocol.QUIC, block.octets
         rows, cut_short = plain(block, recognises=self._recognises and not valued)
@@ -113,8 +114,17 @@ class Audit:
             if not start_s <= time_s < end_s:
                 start_s, end_s = self._step(time_s)
             side = sides.get(key) if key is not None else None
-            if side is None:
+            if side is None or (side.flow.is_stream and (segments or not side.is_told)):
                 self._read_slowly(block.frame(which), length)
+                continue
+            if side.flow.is_stream:
+                # A segment behind the first octets, which is only counted.
+                tally = side.tally
+                assert tally is not None
+                tally.packets += 1
+                tally.octets += length
+                side.last_s = time_s
+                marks[tally.mark] += 1
                 continue
             if content is None:
                 payload = octets[start:end]
