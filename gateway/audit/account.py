@@ -7,7 +7,7 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from gateway.audit.flows import AuditedFlow, Side, name_of
+from gateway.audit.flows import AuditedFlow, Side, most_common, name_of
 from gateway.evidence.memo import Memo
 from gateway.flow.account import (
     Account,
@@ -55,7 +55,7 @@ class Accounts:
             "bytes": flow.client.octets + flow.server.octets,
             "sent": _sent(flow.client),
             "received": _sent(flow.server),
-            "messages": dict(flow.messages().most_common()),
+            "messages": dict(most_common(flow.messages())),
             "identifiers": {str(kind): count for kind, count in flow.identifiers().items()},
             "judged": _judged(flow),
             "first": time_text(flow.first_s),

@@ -98,7 +98,7 @@ def _read(
         counted["packets"] += flow.client.packets + flow.server.packets
 
     audit = Audit(epoch, ended, parties=parties, observers=observers, is_thorough=True)
-    audit.read(files.frames())
+    audit.read(files.blocks())
     audit.end()
     return counted["packets"], tuple(one.fault for one in files.files if one.fault)
 

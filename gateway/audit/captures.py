@@ -4,13 +4,13 @@ Knows: nothing of frames but their time.  Never: what is in a frame."""
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.errors import DataError
-from gateway.evidence.capture import Progress, read_frames
-from gateway.evidence.frame import Frame
+from gateway.evidence.capture import Block, Progress, read_blocks
 
 
 @dataclass(slots=True)
@@ -26,12 +26,12 @@ class Capture:
     read: int = 0
     """Octets read of them."""
 
-    def frames_of(self) -> Iterator[Frame]:
+    def blocks(self) -> Iterator[Block]:
         """Give its frames up to its end or fault, each once."""
         try:
-            for frame in read_frames(self.path, self._note):
-                self.frames = frame.number
-                yield frame
+            for block in read_blocks(self.path, self._note):
+                self.frames = block.first + len(block.rows) - 1
+                yield block
         except DataError as error:
             self.fault = str(error)
 
@@ -61,58 +61,83 @@ class Captures:
         """Octets of all files."""
         return sum(one.size for one in self.files)
 
-    def frames(self) -> Iterator[Frame]:
+    def blocks(self) -> Iterator[Block]:
         """Give all frames; a file that breaks ends there, and the others go on."""
-        if len(self.files) == 1:
-            return self._told(self.files[0].frames_of())
-        return self._told(self._merged())
+        blocks = self.files[0].blocks() if len(self.files) == 1 else self._merged()
+        for block in blocks:
+            if self._progress is not None:
+                self._progress(sum(one.read for one in self.files))
+            yield block
+        if self._progress is not None:
+            self._progress(self.size)
 
-    def _told(self, frames: Iterator[Frame]) -> Iterator[Frame]:
-        if self._progress is None:
-            return frames
-        return self._tell(frames, self._progress)
-
-    def _tell(self, frames: Iterator[Frame], progress: Progress) -> Iterator[Frame]:
-        for count, frame in enumerate(frames):
-            if not count & 0xFFF:
-                progress(sum(one.read for one in self.files))
-            yield frame
-        progress(self.size)
-
-    def _merged(self) -> Iterator[Frame]:
+    def _merged(self) -> Iterator[Block]:
         waiting = sorted(
             (
-                (first, at)
+                (first_s, at)
                 for at, one in enumerate(self.files)
-                if (first := _begin(one)) is not None
+                if (first_s := _begin(one)) is not None
             ),
             reverse=True,
         )
-        at_work: list[tuple[float, int, Frame, Iterator[Frame]]] = []
+        at_work: list[_Reading] = []
         while at_work or waiting:
-            while waiting and (not at_work or waiting[-1][0] <= at_work[0][0]):
+            while waiting and (not at_work or waiting[-1][0] <= at_work[0].next_s):
                 _, at = waiting.pop()
-                _push(at_work, at, self.files[at].frames_of())
+                _push(at_work, _Reading(at, self.files[at].blocks()))
             if at_work:
-                _, at, frame, rest = heapq.heappop(at_work)
-                self.current = self.files[at]
-                yield frame
-                _push(at_work, at, rest)
+                one = heapq.heappop(at_work)
+                other = (at_work[0].next_s, at_work[0].at) if at_work else _NEVER
+                self.current = self.files[one.at]
+                yield one.until(min(other, (waiting[-1][0], -1)) if waiting else other)
+                _push(at_work, one)
 
 
-def _push(
-    heap: list[tuple[float, int, Frame, Iterator[Frame]]], at: int, frames: Iterator[Frame]
-) -> None:
-    frame = next(frames, None)
-    if frame is not None:
-        heapq.heappush(heap, (frame.time_s, at, frame, frames))
+class _Reading:
+    """A file that is being read: its next frame is in a block, at a place."""
+
+    def __init__(self, at: int, blocks: Iterator[Block]) -> None:
+        self.at = at
+        """Which file."""
+        self._blocks = blocks
+        self._block = Block(1, b"", ())
+        self._place = 0
+        self.next_s = 0.0
+
+    def has_more(self) -> bool:
+        """Move on to the next frame; False if there is none."""
+        while self._place >= len(self._block.rows):
+            block = next(self._blocks, None)
+            if block is None:
+                return False
+            self._block, self._place = block, 0
+        self.next_s = self._block.rows[self._place][0]
+        return True
+
+    def until(self, other: tuple[float, int]) -> Block:
+        """Give the next frames, one at least, of this block that are before another file's."""
+        block, start = self._block, self._place
+        self._place += 1
+        while self._place < len(block.rows) and (block.rows[self._place][0], self.at) < other:
+            self._place += 1
+        return Block(block.first + start, block.octets, block.rows[start : self._place])
+
+    def __lt__(self, other: _Reading) -> bool:
+        return (self.next_s, self.at) < (other.next_s, other.at)
+
+
+_NEVER = (math.inf, 0)
+
+
+def _push(heap: list[_Reading], one: _Reading) -> None:
+    if one.has_more():
+        heapq.heappush(heap, one)
 
 
 def _begin(capture: Capture) -> float | None:
     """Give the time of a file's first frame; None if it has none."""
-    frames = capture.frames_of()
-    frame = next(frames, None)
-    return None if frame is None else frame.time_s
+    block = next(capture.blocks(), None)
+    return None if block is None else block.rows[0][0]
 
 
 def _size(path: str) -> int:

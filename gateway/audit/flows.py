@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TypeVar
 
-from gateway.model import Content, FlowKey, IdentifierKind, Verdict
+from gateway.model import Content, Endpoint, FlowKey, IdentifierKind, Transport, Verdict
 
 Name = TypeVar("Name", bound=str)
 # Flows that are counted at once; some 6 KiB each.
@@ -33,10 +34,12 @@ class Tally:
     packets: int = 0
     octets: int = 0
 
-    def identifiers(self) -> Counter[IdentifierKind]:
+    def identifiers(self) -> dict[IdentifierKind, int]:
         """Count the identifiers that one of the messages shows."""
-        found = self.content.plaintext if self.content is not None else None
-        return Counter(one.kind for one in found or ())
+        counts: dict[IdentifierKind, int] = {}
+        for one in (self.content.plaintext if self.content is not None else None) or ():
+            counts[one.kind] = counts.get(one.kind, 0) + 1
+        return counts
 
 
 @dataclass(slots=True)
@@ -50,6 +53,8 @@ class Side:
     content: Content | None = None
     """Of that packet: most packets are what the one before was."""
     last_s: float = 0.0
+    shown: tuple[bytes, Endpoint] | None = None
+    """Client and destination, as observers are told; None: nothing of this flow is shown."""
     tallies: dict[Hashable, Tally] = field(default_factory=dict)
     is_told: bool = False
     """Of a stream: its first octets were recognised, or given up."""
@@ -68,25 +73,26 @@ class Side:
         """How many octets they had on the wire, link layer included."""
         return sum(tally.octets for tally in self.tallies.values())
 
-    def message_counts(self) -> Counter[str]:
+    def message_counts(self) -> dict[str, int]:
         """Count its messages by name."""
         if self.messages is not None:
             return self.messages
-        counts: Counter[str] = Counter()
+        counts: dict[str, int] = {}
         for tally in self.tallies.values():
             if tally.content is not None:
-                counts[name_of(tally.content)] += tally.packets
+                name = name_of(tally.content)
+                counts[name] = counts.get(name, 0) + tally.packets
         return counts
 
-    def identifier_counts(self) -> Counter[IdentifierKind]:
+    def identifier_counts(self) -> dict[IdentifierKind, int]:
         """Count the identifiers that it showed, by kind."""
         if self.identifiers is not None:
             return self.identifiers
-        counts: Counter[IdentifierKind] = Counter()
+        counts: dict[IdentifierKind, int] = {}
         for tally in self.tallies.values():
             if tally.mark & EXPOSED:
                 for kind, count in tally.identifiers().items():
-                    counts[kind] += count * tally.packets
+                    counts[kind] = counts.get(kind, 0) + count * tally.packets
         return counts
 
     @property
@@ -105,13 +111,18 @@ class AuditedFlow:
     """Nobody's among the named clients, or what no router forwards: there is no verdict."""
     keys: tuple[bytes, bytes]
     """How the table knows it: as the client sends, and as it is answered."""
+    is_stream: bool = field(init=False)
     client: Side = field(init=False)
     server: Side = field(init=False)
     first: Tally | None = None
     """What the client sent first, of what carries something."""
 
     def __post_init__(self) -> None:
+        self.is_stream = self.key.transport is Transport.TCP
         self.client, self.server = Side(self, True), Side(self, False)
+        if not self.is_counted_only:
+            shown = self.key.client.address, self.key.destination
+            self.client.shown = self.server.shown = shown
 
     @property
     def last_s(self) -> float:
@@ -123,18 +134,22 @@ class AuditedFlow:
         yield from self.client.tallies.values()
         yield from self.server.tallies.values()
 
-    def messages(self) -> Counter[str]:
+    def messages(self) -> dict[str, int]:
         """Count the messages of both sides by name, or by protocol where they have none."""
         return _joined(self.client.message_counts(), self.server.message_counts())
 
-    def identifiers(self) -> Counter[IdentifierKind]:
+    def identifiers(self) -> dict[IdentifierKind, int]:
         """Count the identifiers that both sides showed, by kind."""
         return _joined(self.client.identifier_counts(), self.server.identifier_counts())
 
 
-def _joined(one: Counter[Name], other: Counter[Name]) -> Counter[Name]:
-    """Add two counters up: `+` would look through them twice more."""
-    return Counter({name: one[name] + other[name] for name in (*one, *other)}) if other else one
+def _joined(one: dict[Name, int], other: dict[Name, int]) -> dict[Name, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in (*one, *other)}
+
+
+def most_common(counts: Mapping[Name, int]) -> list[tuple[Name, int]]:
+    """Give counts by name, the highest first; of equal ones the first."""
+    return sorted(counts.items(), key=itemgetter(1), reverse=True)
 
 
 def name_of(content: Content) -> str:

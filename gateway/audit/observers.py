@@ -3,13 +3,12 @@ it.  Knows: the leak finders.  Never: what a finder looks for; files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from gateway.audit.account import time_text
-from gateway.leaks import Finder, Finding, Scope, Span, Traces
-from gateway.model import FlowKey, Transport, unpack
-from gateway.model import Protocol as Spoken
+from gateway.leaks import Finder, Finding, Scope, Seen, Span, Traces
+from gateway.model import unpack
 
 TELLING = frozenset((Scope.USER, Scope.ROOM, Scope.SESSION, Scope.GIVEN))
 """What tells of a person: the other findings are notes."""
@@ -21,18 +20,12 @@ class Observer(Protocol):
     Its memory and its time for a packet are bounded.
     """
 
-    def seen(
-        self,
-        flow: FlowKey,
-        is_from_client: bool,
-        time_s: float,
-        payload: bytes,
-        protocol: Spoken | None,
-    ) -> None:
-        """Look at a datagram, or a segment as it was captured.
+    reads_streams: bool
+    """Whether it is shown TCP segments too, as they were captured."""
 
-        Args:    protocol: None: no recogniser knows, or was asked.
-        """
+    def seen(self, packets: Sequence[Seen]) -> None:
+        """Look at the next packets with payload, as finders of leaks take them; the protocol is
+        None where no recogniser knows, or was asked."""
 
     def findings(self) -> Iterable[Mapping[str, object]]:
         """Give what was found, as JSON objects: `kind` (one word), `sentence` (for a person),
@@ -47,21 +40,11 @@ class FinderObserver:
 
         Args:    reads_streams: show it TCP segments too: where they begin means nothing.
         """
-        self._finder, self._reads_streams = finder, reads_streams
+        self._finder, self.reads_streams = finder, reads_streams
 
-    def seen(
-        self,
-        flow: FlowKey,
-        is_from_client: bool,
-        time_s: float,
-        payload: bytes,
-        protocol: Spoken | None,
-    ) -> None:
+    def seen(self, packets: Sequence[Seen]) -> None:
         """Observer API."""
-        if self._reads_streams or flow.transport is Transport.UDP:
-            self._finder.seen(
-                flow.client.address, flow.destination, time_s, payload, is_from_client, protocol
-            )
+        self._finder.seen_all(packets)
 
     def found(self) -> list[Finding]:
         """Give what was found, as the finder says it."""
@@ -75,21 +58,14 @@ class FinderObserver:
 class TraceObserver:
     """Keeps traces of when how much went."""
 
+    reads_streams = True
+
     def __init__(self, traces: Traces) -> None:
         self.traces = traces
 
-    def seen(
-        self,
-        flow: FlowKey,
-        is_from_client: bool,
-        time_s: float,
-        payload: bytes,
-        protocol: Spoken | None,
-    ) -> None:
+    def seen(self, packets: Sequence[Seen]) -> None:
         """Observer API."""
-        self.traces.seen(
-            flow.client.address, flow.destination, time_s, payload, is_from_client, protocol
-        )
+        self.traces.seen_all(packets)
 
     def findings(self) -> Iterable[Mapping[str, object]]:
         """Observer API: traces say nothing by themselves."""

@@ -14,6 +14,8 @@ from gateway.evidence.frame import TCP, UDP, Frame, IpPacket, behind_options, ip
 from gateway.model import Endpoint, Transport, canonical
 
 _ICMP = frozenset({1, 58})
+TCP_MARK = b"t"
+"""What the keys of TCP end with, behind addresses and ports."""
 
 
 @dataclass(slots=True)
@@ -109,7 +111,7 @@ def _received(frame: Frame, ip: IpPacket) -> Received:
 def _key(transport: Transport, sender: tuple[bytes, bytes], receiver: tuple[bytes, bytes]) -> bytes:
     """Make a flow's key; the plainest, UDP over IPv4, as the octets stand in the packet."""
     addresses = sender[0] + receiver[0] + sender[1] + receiver[1]
-    return addresses if transport is Transport.UDP else addresses + b"t"
+    return addresses if transport is Transport.UDP else addresses + TCP_MARK
 
 
 def _portless(ip: IpPacket) -> Received:

@@ -1,10 +1,9 @@
 """The audit's loop.  Owns: frames → counted flows; the order of all that looks at a packet.
-Knows: wire, the layout of Ethernet, IPv4 and UDP, which nearly all packets have.
+Knows: wire.
 Never: files, text, what becomes of a flow that ended."""
 
 from __future__ import annotations
 
-import struct
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -14,21 +13,19 @@ from gateway.audit.flows import BARRED, EXPOSED, MAX_FLOWS, AuditedFlow, Side, n
 from gateway.audit.judging import Judging
 from gateway.audit.packets import Packets, Received
 from gateway.audit.parties import Parties, is_local
+from gateway.audit.plain import plain
 from gateway.audit.streams import Streams
 from gateway.audit.timeline import Timeline
+from gateway.evidence.capture import Block
 from gateway.evidence.frame import Frame
 from gateway.flow.epoch import Epoch
 from gateway.flow.guard import LeakGuard, by_value
 from gateway.flow.openings import Openings
 from gateway.flow.showing import showing
+from gateway.leaks import Seen
 from gateway.model import UNKNOWN, Content, FlowKey, Protocol, Traffic, Transport
 from gateway.wire import messages, recognise
 
-_ETHERNET = 1
-# From the ethertype on: version and header length, total length, flags and offset, protocol; UDP's
-# length.
-_PLAIN = struct.Struct(">12xHBxH2xHxB14xH")
-_HEADERS_LEN = 42
 _SYN, _SYN_ACK = 2, 18
 _SHOWN_OF_A_KIND = 1_024
 _EARLY = 16
@@ -67,6 +64,7 @@ class Audit:
                  is_thorough: show observers every packet; False: the first thousand of each kind of
                  message of a side, which repeat themselves.
         """
+        self._recognises = recognises
         self._recognise = recognise if recognises else _know_nothing
         self._values, self._guard = epoch.values, LeakGuard()
         self._shown_of_a_kind = sys.maxsize if is_thorough or epoch.values else _SHOWN_OF_A_KIND
@@ -76,73 +74,88 @@ class Audit:
         self.frames = 0
         self.evicted = 0
         """Flows that were handed over early, as too many were open; they may come again."""
+        self._datagrams: list[Seen] = []
+        """For the observers."""
+        self._segments: list[tuple[int, Seen]] = []
+        """Likewise, of streams: behind how many datagrams each came."""
         self._judging = Judging(epoch)
         self._streams = Streams()
         self._openings = Openings()
         self._sides: dict[bytes, Side] = {}
         self._ended, self._parties, self._observers = ended, parties, tuple(observers)
+        self._shows_segments = any(one.reads_streams for one in observers)
         self._max_sides = 2 * max_flows
         self._marks = [0, 0, 0, 0]
         """Packets so far by mark: neither, exposed, barred, both."""
+        self._before: tuple[int, ...] = (0, 0, 0, 0)
+        self._bounds = 0.0, 0.0
+        """The step of the timeline that is counted in; before the first frame none."""
 
-    def read(self, frames: Iterable[Frame]) -> None:
-        """Read frames to their end.
+    def read(self, blocks: Iterable[Block]) -> None:
+        """Read blocks of frames to their end.
 
-        The loop is straight for the plainest packets: UDP over IPv4 over Ethernet, unfragmented,
-        of a flow that is known.
+        The loop is straight for the plainest packets of a flow that is known.
         """
+        for block in blocks:
+            if block.rows:
+                self._read_block(block)
+        self._step()
+
+    def _read_block(self, block: Block) -> None:
         sides, marks, observed = self._sides, self._marks, bool(self._observers)
+        datagrams, segments = self._datagrams, self._shows_segments
         recognise, valued, most = self._recognise, self._values is not None, self._shown_of_a_kind
-        plain, udp, unread = _PLAIN.unpack_from, Transport.UDP, self.packets.unread
-        quic = Protocol.QUIC
-        start, end, before = 0.0, 0.0, (0, 0, 0, 0)
-        frame_count, side = self.frames, None
-        for frame in frames:
-            number, time_s, link_type, octets, original_len = frame
-            frame_count += 1
-            if not start <= time_s < end:
-                if frame_count > 1:
-                    before = self._step(start, before)
-                start, end = self.timeline.bounds(time_s)
-            length = len(octets)
-            if original_len > length:
-                unread.cut_short += 1
-                length = original_len
-            side = None
-            if link_type == _ETHERNET and len(octets) >= _HEADERS_LEN:
-                kind, version, total_len, part, protocol, udp_len = plain(octets)
-                if (
-                    kind == 0x0800
-                    and version == 0x45
-                    and protocol == 17
-                    and not part & 0x3FFF
-                    and 8 <= udp_len <= total_len - 20
-                ):
-                    side = sides.get(octets[26:38])
-            if side is None:
-                self._read_slowly(frame, length)
+        udp, quic, octets = Transport.UDP, Protocol.QUIC, block.octets
+        rows, cut_short = plain(block, recognises=self._recognises and not valued)
+        self.packets.unread.cut_short += cut_short
+        self.frames += len(block.rows)
+        start_s, end_s = self._bounds
+        for which, (time_s, length, key, start, end, content) in enumerate(rows):
+            if not start_s <= time_s < end_s:
+                start_s, end_s = self._step(time_s)
+            side = sides.get(key) if key is not None else None
+            if side is None or (side.flow.is_stream and (segments or not side.is_told)):
+                self._read_slowly(block.frame(which), length)
                 continue
-            payload = octets[_HEADERS_LEN : 34 + udp_len]
-            flow = side.flow
-            content = recognise(udp, payload, flow.key.destination.port)
-            if content.protocol is quic:
-                content = self._openings.content(flow.key, payload, content)
+            if side.flow.is_stream:
+                # A segment behind the first octets, which is only counted.
+                tally = side.tally
+                assert tally is not None
+                tally.packets += 1
+                tally.octets += length
+                side.last_s = time_s
+                marks[tally.mark] += 1
+                continue
+            if content is None:
+                payload = octets[start:end]
+                content = recognise(udp, payload, side.flow.key.destination.port)
+                if content.protocol is quic:
+                    content = self._openings.content(side.flow.key, payload, content)
+                if content.protocol is _UNKNOWN or valued:
+                    content = self._look(side, content, payload, time_s)
             tally = side.tally
-            if content.protocol is _UNKNOWN or valued:
-                content = self._look(side, content, payload, time_s)
             if content is not side.content or tally is None:
                 tally = side.tally = self._judging.tally(side, content)
                 side.content = content
                 if content.plaintext and not tally.packets:
-                    self.specimens.take(number, time_s, side, content, payload)
+                    number = block.first + which
+                    self.specimens.take(number, time_s, side, content, octets[start:end])
             tally.packets += 1
             tally.octets += length
             side.last_s = time_s
             marks[tally.mark] += 1
-            if observed and tally.packets <= most:
-                self._show(side, time_s, payload)
-        self.frames = frame_count
-        self._step(start, before)
+            if observed and tally.packets <= most and side.shown is not None:
+                spoken = content.protocol
+                datagrams.append(
+                    (
+                        *side.shown,
+                        time_s,
+                        octets[start:end],
+                        side.is_client,
+                        None if spoken is _UNKNOWN else spoken,
+                    )
+                )
+        self._show()
 
     def end(self) -> None:
         """Hand over all flows that are open."""
@@ -152,13 +165,16 @@ class Audit:
         self.packets.end()
         self.packets.unread.segments_in_conflict = self._streams.conflicts
 
-    def _step(self, time_s: float, before: tuple[int, ...]) -> tuple[int, int, int, int]:
-        """Write into the timeline what was counted since `before`."""
-        plain, exposed, barred, both = map(int.__sub__, self._marks, before)
+    def _step(self, time_s: float = 0.0) -> tuple[float, float]:
+        """Write into the timeline what was counted in its last step; give the bounds of the step
+        of a time."""
+        plain, exposed, barred, both = map(int.__sub__, self._marks, self._before)
         counts = (plain + exposed + barred + both, exposed + both, barred + both)
         if counts[0]:
-            self.timeline.add(time_s, counts)
-        return self._marks[0], self._marks[1], self._marks[2], self._marks[3]
+            self.timeline.add(self._bounds[0], counts)
+        self._before = tuple(self._marks)
+        self._bounds = self.timeline.bounds(time_s)
+        return self._bounds
 
     def _read_slowly(self, frame: Frame, length: int) -> None:
         """Read any frame."""
@@ -183,7 +199,7 @@ class Audit:
         side.last_s = frame.time_s
         self._marks[tally.mark] += 1
         if self._observers and packet.payload and tally.packets <= self._shown_of_a_kind:
-            self._show(side, frame.time_s, packet.payload)
+            self._keep(side, packet, frame.time_s)
 
     def _begin(self, packet: Received, time_s: float) -> Side:
         if len(self._sides) >= self._max_sides:
@@ -222,7 +238,7 @@ class Audit:
         side.is_told = True
         if not head:
             return
-        content = self._recognise(Transport.TCP, head, 0)
+        content = alone = self._recognise(Transport.TCP, head, 0)
         if self._values is not None:
             content = showing(content, self._guard.spot(self._values, side.flow.key, head))
         before = side.tallies.pop(None, None)
@@ -231,7 +247,9 @@ class Audit:
             side.tally.packets, side.tally.octets = before.packets, before.octets
             self._marks[before.mark] -= before.packets
             self._marks[side.tally.mark] += before.packets
-        told = messages(head) if self._recognise is recognise else ()
+        told = messages(head) if alone.protocol is Protocol.AGORA else (alone,)
+        if not self._recognises:
+            told = ()
         side.messages = Counter(map(name_of, told))
         side.identifiers = Counter(one.kind for each in told for one in each.plaintext or ())
         side.identifiers.update(one.kind for one in by_value(content))
@@ -253,13 +271,33 @@ class Audit:
             return content
         return content if self._guard.sweep(key, payload, time_s) is None else _PROBE
 
-    def _show(self, side: Side, time_s: float, payload: bytes) -> None:
-        if side.flow.is_counted_only:
-            return
-        protocol = side.content.protocol if side.content is not None else _UNKNOWN
-        spoken = None if protocol is _UNKNOWN else protocol
+    def _keep(self, side: Side, packet: Received, time_s: float) -> None:
+        """Keep a packet for the observers."""
+        if side.shown is not None:
+            spoken = side.content.protocol if side.content is not None else _UNKNOWN
+            seen = (
+                *side.shown,
+                time_s,
+                packet.payload,
+                side.is_client,
+                None if spoken is _UNKNOWN else spoken,
+            )
+            if packet.transport is not Transport.UDP:
+                self._segments.append((len(self._datagrams), seen))
+            else:
+                self._datagrams.append(seen)
+
+    def _show(self) -> None:
+        """Show the observers what was kept."""
+        datagrams, every = self._datagrams, self._datagrams
+        if self._segments:
+            every = list(datagrams)
+            for at, seen in reversed(self._segments):
+                every.insert(at, seen)
         for observer in self._observers:
-            observer.seen(side.flow.key, side.is_client, time_s, payload, spoken)
+            observer.seen(every if observer.reads_streams else datagrams)
+        self._datagrams.clear()
+        self._segments.clear()
 
     def _flows(self) -> list[AuditedFlow]:
         return [side.flow for side in self._sides.values() if side.is_client]

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gateway.audit.account import time_text
-from gateway.audit.flows import AuditedFlow
+from gateway.audit.flows import AuditedFlow, most_common
 from gateway.flow.account import Account
 
 _COLOURS = {"allow": "green", "block": "red", "wrap": "cyan", "reroute": "magenta"}
@@ -28,21 +28,28 @@ UNREAD = {
 }
 
 
-def flow(one: AuditedFlow) -> str:
+def flow(one: AuditedFlow, *, is_styled: bool) -> str:
     """Give a flow's line.  There may be a hundred thousand: styled without a console's layout."""
-    actions = {str(t.verdict.action): 1 for t in one.client.tallies.values() if t.verdict}
-    would = "/".join(click.style(action, _COLOURS[action]) for action in actions)
-    said = ", ".join(f"{name} {count}" for name, count in one.messages().most_common(4))
-    kinds = ", ".join(f"{kind} {count}" for kind, count in one.identifiers().most_common())
+    style = click.style if is_styled else _unstyled
+    actions = dict.fromkeys(
+        [tally.verdict.action for tally in one.client.tallies.values() if tally.verdict]
+    )
+    would = "/".join([style(str(action), _COLOURS[action]) for action in actions])
+    said = ", ".join([f"{name} {count}" for name, count in most_common(one.messages())[:4]])
+    kinds = ", ".join([f"{kind} {count}" for kind, count in most_common(one.identifiers())])
     parts = (
         time_text(one.first_s)[11:23],
         would or "not judged",
         str(one.key),
         f"{one.client.packets + one.server.packets} packets",
         said,
-        click.style(f"plaintext: {kinds}", "red", bold=True) if kinds else "",
+        style(f"plaintext: {kinds}", "red", bold=True) if kinds else "",
     )
     return "  ".join(part for part in parts if part)
+
+
+def _unstyled(text: str, colour: str, *, bold: bool = False) -> str:
+    return text
 
 
 def summary(console: Console, one: Account) -> None:

@@ -136,8 +136,10 @@ def run(
 
     def ended(flow: AuditedFlow) -> None:
         summary.add(flow)
-        line = json.dumps(accounts.of(flow), ensure_ascii=False) if as_json else text.flow(flow)
-        print(line if is_terminal or as_json else click.unstyle(line))
+        if as_json:
+            print(json.dumps(accounts.of(flow), ensure_ascii=False))
+        else:
+            print(text.flow(flow, is_styled=is_terminal))
 
     with _bar(paths) as files, _few_collections():
         reading = Audit(
@@ -148,7 +150,7 @@ def run(
             file=lambda: files.current.path,
             recognises=recognises,
         )
-        reading.read(files.frames())
+        reading.read(files.blocks())
         reading.end()
     findings = [one for observer in observers for one in observer.findings()]
     account = summary.account(reading, files.files, findings)

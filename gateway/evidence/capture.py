@@ -1,4 +1,4 @@
-"""Capture files.  Owns: pcap and pcapng files, gzipped or not → frames → packets, one at a time.
+"""Capture files.  Owns: pcap and pcapng files, gzipped or not → blocks → frames → packets.
 Knows: draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng.  Never: what a payload means."""
 
 from __future__ import annotations
@@ -6,9 +6,9 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from gateway.errors import DataError, WireError
 from gateway.evidence.frame import Frame, Packet, packet_of
@@ -32,6 +32,39 @@ _MAX_INTERFACES = 4_096
 # Octets read at once: one call for some thousand frames.
 _CHUNK_LEN = 1024 * 1024
 _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE, _ENHANCED = 0x0A0D0D0A, 1, 2, 3, 6
+
+Row = tuple[float, int, int, int, int]
+"""A frame in a block: its time in seconds, link type, start and end, octets that it had on the
+wire."""
+
+
+class Block(NamedTuple):
+    """Frames that stand in one run of octets."""
+
+    first: int
+    """The number of the first of them."""
+    octets: bytes
+    rows: Sequence[Row]
+
+    @classmethod
+    def of(cls, frames: Iterable[Frame]) -> Block:
+        """Make a block of frames that are there one by one, numbered from 1."""
+        parts, rows, at = list[bytes](), list[Row](), 0
+        for _, time_s, link_type, octets, original_len in frames:
+            rows.append((time_s, link_type, at, at + len(octets), original_len))
+            parts.append(octets)
+            at += len(octets)
+        return cls(1, b"".join(parts), rows)
+
+    def frame(self, which: int) -> Frame:
+        """Give one of the frames."""
+        time_s, link_type, start, end, original_len = self.rows[which]
+        return Frame(self.first + which, time_s, link_type, self.octets[start:end], original_len)
+
+    def frames(self) -> Iterator[Frame]:
+        """Give all frames."""
+        return map(self.frame, range(len(self.rows)))
+
 
 Progress = Callable[[int], None]
 """Told now and then how many octets of the file, as it lies on the disk, were read."""
@@ -57,6 +90,15 @@ def read_packets(path: str | Path) -> Iterator[Packet]:
 def read_frames(path: str | Path, progress: Progress | None = None) -> Iterator[Frame]:
     """Give the frames of a pcap or pcapng file, in order; memory does not grow with the file.
 
+    Raises:  DataError: as `read_blocks`.
+    """
+    for block in read_blocks(path, progress):
+        yield from block.frames()
+
+
+def read_blocks(path: str | Path, progress: Progress | None = None) -> Iterator[Block]:
+    """Give the frames of a pcap or pcapng file some thousand at a time, in order.
+
     What is before a fault is given first.
     Raises:  DataError: not a capture file, unreadable, cut off, malformed; says at which octet (of
              what is packed, in a .gz).
@@ -67,9 +109,9 @@ def read_frames(path: str | Path, progress: Progress | None = None) -> Iterator[
             file.seek(0)
             if is_packed:
                 with gzip.GzipFile(fileobj=file) as unpacked:
-                    yield from _frames(_Octets(str(path), unpacked, file, progress))
+                    yield from _blocks(_Octets(str(path), unpacked, file, progress))
             else:
-                yield from _frames(_Octets(str(path), file, file, progress))
+                yield from _blocks(_Octets(str(path), file, file, progress))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(str(path), f"the gzip data is broken ({error})", "a whole file") from error
     except OSError as error:
@@ -115,7 +157,7 @@ class _Octets:
         return DataError(self.path, f"{what} at octet {self.start + at}", expected)
 
 
-def _frames(source: _Octets) -> Iterator[Frame]:
+def _blocks(source: _Octets) -> Iterator[Block]:
     source.more(0, 24)
     magic = source.octets[:4]
     if magic in _PCAP:
@@ -125,113 +167,124 @@ def _frames(source: _Octets) -> Iterator[Frame]:
     raise DataError(source.path, f"begins with {magic.hex() or 'nothing'}", "a capture")
 
 
-def _pcap(source: _Octets, order: str, ticks: int) -> Iterator[Frame]:
+def _pcap(source: _Octets, order: str, ticks: int) -> Iterator[Block]:
     if len(source.octets) < 24:
         raise source.fault(len(source.octets), "cut off in the header", "24 octets")
     # The top bits tell the length of a frame check sequence.
     link_type = struct.unpack_from(order + "I", source.octets, 20)[0] & 0x0FFFFFFF
     unpack = struct.Struct(order + "IIII").unpack_from
-    octets, at, number = source.octets, 24, 0
-    size, tick_s = len(octets), 1 / ticks
+    at, number, tick_s = 24, 1, 1 / ticks
     while True:
-        if size - at < 16:
-            if not source.more(at, 16) and not source.octets:
-                return
-            octets, at = source.octets, 0
-            size = len(octets)
-            if size < 16:
-                raise source.fault(0, f"cut off in frame {number + 1}", "a record header")
-        seconds, fraction, length, original_len = unpack(octets, at)
-        if length > _MAX_FRAME_LEN:
-            raise source.fault(at, f"frame {number + 1} claims {length} octets", "at most 262144")
-        number += 1
-        end = at + 16 + length
-        if end > size:
+        octets, rows, length = source.octets, list[Row](), 0
+        size = len(octets)
+        while size - at >= 16:
+            seconds, fraction, length, original_len = unpack(octets, at)
+            end = at + 16 + length
+            if end > size or length > _MAX_FRAME_LEN:
+                break
+            rows.append((seconds + fraction * tick_s, link_type, at + 16, end, original_len))
+            at = end
+        if rows:
+            yield Block(number, octets, rows)
+            number += len(rows)
+        if size - at >= 16:
+            if length > _MAX_FRAME_LEN:
+                raise source.fault(at, f"frame {number} claims {length} octets", "at most 262144")
             if not source.more(at, 16 + length):
                 raise source.fault(0, f"cut off in frame {number}", f"{length} octets")
-            octets, at, end = source.octets, 0, 16 + length
-            size = len(octets)
-        yield Frame(
-            number, seconds + fraction * tick_s, link_type, octets[at + 16 : end], original_len
-        )
-        at = end
-
-
-def _pcapng(source: _Octets) -> Iterator[Frame]:
-    section, at, number = _Section("<"), 0, 0
-    while True:
-        if len(source.octets) - at < 12:
-            if not source.more(at, 12) and not source.octets:
+        elif not source.more(at, 16):
+            if not source.octets:
                 return
-            at = 0
-            if len(source.octets) < 12:
-                raise source.fault(0, "cut off between blocks", "a block header of 8 octets")
-        if source.octets[at : at + 4] == _PCAPNG:
-            order = _ORDERS.get(source.octets[at + 8 : at + 12])
-            if order is None:
-                raise source.fault(at, "malformed section header", "a byte-order magic")
-            section = _Section(order)
-        kind, length = section.head.unpack_from(source.octets, at)
-        if not 12 <= length <= _MAX_BLOCK_LEN or length % 4:
-            wanted = "12..16777216, a multiple of 4"
-            raise source.fault(at, f"a block of {length} octets", wanted)
-        if at + length > len(source.octets):
+            raise source.fault(0, f"cut off in frame {number}", "a record header")
+        at = 0
+
+
+def _pcapng(source: _Octets) -> Iterator[Block]:
+    section, at, number = _Section("<"), 0, 1
+    while True:
+        octets, rows, length, fault = source.octets, list[Row](), 0, None
+        size = len(octets)
+        while size - at >= 12:
+            if octets[at : at + 4] == _PCAPNG:
+                order = _ORDERS.get(octets[at + 8 : at + 12])
+                if order is None:
+                    fault = source.fault(at, "malformed section header", "a byte-order magic")
+                    break
+                section = _Section(order)
+            kind, length = section.head(octets, at)
+            if not 12 <= length <= _MAX_BLOCK_LEN or length % 4:
+                wanted = "12..16777216, a multiple of 4"
+                fault = source.fault(at, f"a block of {length} octets", wanted)
+                break
+            if at + length > size:
+                break
+            try:
+                row = section.read(kind, octets, at, at + length)
+            except (struct.error, IndexError, ValueError):
+                what = f"the block before frame {number + len(rows)} is malformed"
+                fault = source.fault(at, what, "a block as it is announced")
+                break
+            if row is not None:
+                rows.append(row)
+            at += length
+        if rows:
+            yield Block(number, octets, rows)
+            number += len(rows)
+        if fault is not None:
+            raise fault
+        if size - at >= 12:
             if not source.more(at, length):
                 raise source.fault(0, "cut off in a block", f"{length} octets")
-            at = 0
-        body = source.octets[at + 8 : at + length - 4]
-        try:
-            if section.length.unpack_from(source.octets, at + length - 4)[0] != length:
-                raise ValueError
-            frame = section.read(kind, body, number + 1)
-        except (struct.error, IndexError, ValueError):
-            what = f"the block before frame {number + 1} is malformed"
-            raise source.fault(at, what, "a block as it is announced") from None
-        if frame is not None:
-            number += 1
-            yield frame
-        at += length
+        elif not source.more(at, 12):
+            if not source.octets:
+                return
+            raise source.fault(0, "cut off between blocks", "a block header of 8 octets")
+        at = 0
 
 
 class _Section:
     """A section of a pcapng file: its byte order and interfaces."""
 
     def __init__(self, order: str) -> None:
-        self.head = struct.Struct(order + "II")
-        self.length = struct.Struct(order + "I")
+        self.head = struct.Struct(order + "II").unpack_from
+        self._length = struct.Struct(order + "I").unpack_from
         self._order = order
-        self._packet = struct.Struct(order + "IIIII")
+        self._packet = struct.Struct(order + "IIIII").unpack_from
         self._interfaces: list[tuple[int, int, float, int]] = []
         """Link type, most octets of a frame (0: all), seconds a tick, seconds to add."""
 
-    def read(self, kind: int, body: bytes, number: int) -> Frame | None:
+    def read(self, kind: int, octets: bytes, start: int, end: int) -> Row | None:
         """Read a block; None if it holds no frame.
 
         Raises:  struct.error, IndexError, ValueError: malformed.
         """
+        if self._length(octets, end - 4)[0] != end - start:
+            raise ValueError
+        body_at, end = start + 8, end - 4
         if kind == _ENHANCED:
-            which, high, low, length, original_len = self._packet.unpack_from(body)
+            which, high, low, length, original_len = self._packet(octets, body_at)
         elif kind == _SIMPLE:
-            return self._simple(body, number)
+            return self._simple(octets[body_at:end], body_at)
         elif kind == _OLD_PACKET:
             which, _, high, low, length, original_len = struct.unpack_from(
-                self._order + "HHIIII", body
+                self._order + "HHIIII", octets, body_at
             )
         else:
             if kind == _INTERFACE:
-                self._describe(body)
+                self._describe(octets[body_at:end])
             return None
         link_type, _, tick_s, offset_s = self._interfaces[which]
-        if length > len(body) - 20:
+        at = body_at + 20
+        if length > end - at:
             raise ValueError
         time_s = ((high << 32) | low) * tick_s + offset_s
-        return Frame(number, time_s, link_type, body[20 : 20 + length], original_len)
+        return time_s, link_type, at, at + length, original_len
 
-    def _simple(self, body: bytes, number: int) -> Frame:
-        original_len = self.length.unpack_from(body)[0]
+    def _simple(self, body: bytes, at: int) -> Row:
+        original_len = self._length(body)[0]
         link_type, most, _, _ = self._interfaces[0]
-        octets = body[4 : 4 + min(original_len, most or original_len)]
-        return Frame(number, 0.0, link_type, octets, original_len)
+        length = min(original_len, most or original_len, len(body) - 4)
+        return 0.0, link_type, at + 4, at + 4 + length, original_len
 
     def _describe(self, body: bytes) -> None:
         """Read an interface description block: if_tsresol (9), if_tsoffset (14)."""

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from gateway.errors import WireError
@@ -25,8 +24,7 @@ _IPV6_FRAGMENT, _AUTHENTICATION = 44, 51
 TCP, UDP = 6, 17
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(NamedTuple):
     """One UDP datagram or TCP segment of a capture."""
 
     number: int

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from gateway.flow.epoch import Epoch
 from gateway.flow.guard import Leak
+from gateway.flow.media import Media
 from gateway.model import Endpoint, Facts, FlowKey, Identifier, Verdict
 
 
@@ -56,6 +57,10 @@ class Flow:
     """Why its verdict could not be carried out, as far as it was told."""
     shown: tuple[Identifier, ...] = ()
     """Identifiers by value that it showed so far, one of a kind: all of it is judged by them."""
+    media: Media | None = None
+    """What of it looked like RTP; None: nothing yet."""
+    is_doubtful: bool = False
+    """Whether its first datagram looked like RTP, and no other has borne it out."""
 
     def decisions(self) -> Iterator[Judged]:
         """Give the decisions, the first datagram's first."""

@@ -12,6 +12,7 @@ from gateway.flow.by_client import ByClient
 from gateway.flow.epoch import Epoch
 from gateway.flow.flows import Flow, FlowLimits, Judged, Observer
 from gateway.flow.guard import LeakGuard, Turned, by_value, leak_of, leak_of_sweep
+from gateway.flow.media import Media, refutes
 from gateway.flow.openings import Openings
 from gateway.flow.showing import showing
 from gateway.flow.verdicts import Verdicts, likeness
@@ -40,7 +41,7 @@ _NEVER = -1
 """The number of no epoch."""
 _IN_PLAIN = (Action.ALLOW, Action.REROUTE)
 # Asked for each datagram that is looked at: an enum's member takes as long as the rest of the line.
-_QUIC, _UNKNOWN = Spoken.QUIC, Spoken.UNKNOWN
+_QUIC, _RTP, _UNKNOWN = Spoken.QUIC, Spoken.RTP, Spoken.UNKNOWN
 _UDP, _TCP = Transport.UDP, Transport.TCP
 
 
@@ -115,6 +116,8 @@ class FlowTable:
         ):
             return self._judge_again(flow, payload, names)
         if payload is not None:
+            if flow.is_doubtful and self._is_refuted(flow, payload):
+                return self._judge_again(flow, payload, names)
             which = signature(payload)
             if which is not None:
                 judged = self._look(flow, which, payload, names)
@@ -193,6 +196,7 @@ class FlowTable:
         flow = Flow(key, self._epoch.number, judged, self._clock())
         (self._streams if key[0] is _TCP else self._datagrams)[key] = flow
         self._by_client.add(key)
+        _doubt(flow, payload)
         if self._is_guarded and payload is not None:
             self._show(flow, by_value(judged.facts.content))
             self._sample(flow, judged, payload)
@@ -227,9 +231,18 @@ class FlowTable:
         flow.epoch = self._epoch.number
         flow.by_content = None
         flow.first = judged
+        _doubt(flow, payload)
         if self._is_guarded and payload is not None:
             self._show(flow, by_value(judged.facts.content))
         return judged.verdict
+
+    def _is_refuted(self, flow: Flow, payload: bytes) -> bool:
+        """Hear what another datagram says of a flow whose first one looked like RTP."""
+        assert flow.media is not None
+        content = self._opened(flow.key, payload)
+        if content.protocol is _RTP:
+            flow.is_doubtful = not flow.media.hear(payload)
+        return content.protocol is Spoken.UNKNOWN and refutes(payload)
 
     def _look(self, flow: Flow, which: int, payload: bytes, names: tuple[str, ...]) -> Judged:
         """Judge a datagram of a known flow by its own content, or find what was decided for such.
@@ -244,11 +257,18 @@ class FlowTable:
         content = showing(content, flow.shown)
         alike, known = likeness(content), _by_content(flow)
         judged = known.get(alike)
+        is_doubtful = content.protocol is _RTP and not _bears_out(flow, payload)
+        # What may be noise is held to the flow's verdict, unless that of RTP lets less pass.
+        if is_doubtful and self._allows(flow.key, content, names):
+            return first
         if judged is None:
             judged = self._verdicts.judge(flow.key, content, names)
             if len(known) < _MAX_CONTENTS:
                 known[alike] = self._told(judged, None if flow.shown else payload)
         return judged
+
+    def _allows(self, key: FlowKey, content: Content, names: tuple[str, ...]) -> bool:
+        return self._verdicts.judge(key, content, names).verdict.action is Action.ALLOW
 
     def _judge(
         self,
@@ -337,6 +357,26 @@ class FlowTable:
 def _idle(flows: OrderedDict[FlowKey, Flow], before_s: float, most: int) -> list[FlowKey]:
     silent = takewhile(lambda flow: flow.last_s < before_s, flows.values())
     return [flow.key for flow in islice(silent, most)]
+
+
+def _doubt(flow: Flow, payload: bytes | None) -> None:
+    """Take what looks like RTP for it until another datagram bears it out, or does not."""
+    content = flow.first.facts.content
+    looks = content is not None and content.protocol is _RTP and payload is not None
+    flow.is_doubtful = looks and flow.key.transport is Transport.UDP
+    if flow.is_doubtful and payload is not None:
+        flow.media = flow.media or Media()
+        flow.is_doubtful = not flow.media.hear(payload)
+
+
+def _bears_out(flow: Flow, payload: bytes) -> bool:
+    """Hear a datagram that looks like RTP, in a flow that may have begun otherwise; tell whether it
+    is that surely, or as surely as the flow's first datagram."""
+    content = flow.first.facts.content
+    if content is not None and content.protocol is _RTP:
+        return True
+    flow.media = flow.media or Media()
+    return flow.media.hear(payload)
 
 
 def _by_content(flow: Flow) -> dict[Hashable, Judged]:

@@ -4,7 +4,7 @@ Knows: statistics, and the encodings of values.  Never: files, sockets, the cloc
 A Finder is shown packets (`seen`) and asked in the end (`findings`); what it keeps is bounded."""
 
 from gateway.leaks.alike import Limits
-from gateway.leaks.findings import Certainty, Finder, Finding, Scope, Span
+from gateway.leaks.findings import Certainty, Finder, Finding, Scope, Seen, Span
 from gateway.leaks.given import GivenFinder
 from gateway.leaks.matching import Match, match
 from gateway.leaks.observer import ObserverReport, Presence, Sizes, observe
@@ -25,6 +25,7 @@ __all__ = [
     "ObserverReport",
     "Presence",
     "Scope",
+    "Seen",
     "Sizes",
     "Span",
     "SweepDetector",

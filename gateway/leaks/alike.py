@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
 from gateway.model import Endpoint, Protocol
@@ -20,6 +21,7 @@ _MAX_KINDS = 8
 _MAX_KIND_LENGTH = 1_500
 _MAX_LENGTHS = 256
 _MIN_DIFFERENT = 3
+_WHOLE = bytes(1) + b"\xff" * 255
 _CHANGED = re.compile(rb"[^\0]{3}")
 
 
@@ -53,6 +55,10 @@ class Sort(NamedTuple):
     window: int
 
 
+_Key = tuple[Endpoint, int, int, bytes, float]
+"""A sort, flat, as there is one a datagram: endpoint, length, first octet, kind, window."""
+
+
 @dataclass(slots=True)
 class Memory:
     """What is remembered of one sort.
@@ -81,54 +87,75 @@ class Kinds:
     """
 
     def __init__(self) -> None:
-        # By client and length, for each place: the values that its datagrams take.
-        self._values: dict[bytes, dict[int, tuple[set[int], ...]]] = {}
-        self._places: dict[int, tuple[int, ...]] = {}
+        # By length and client, for each place: the values that its datagrams take.
+        self._values: dict[int, dict[bytes, tuple[set[int], ...]]] = {}
+        self._lengths: Counter[bytes] = Counter()
+        """How many lengths of a client are known."""
+        self.places: dict[int, tuple[int, ...]] = {}
         """Of the lengths of which some client sends several kinds."""
+        self._several: dict[int, set[int]] = {}
+        """Of each length the places that have several values in one client: others tell nothing."""
+        self._outdated: set[int] = set()
+        """Lengths of which a client was forgotten: all their places are to be asked again."""
 
     def note(self, client: bytes, front: bytes, length: int) -> None:
         """Learn of a datagram whose front is not that of the client's last of that length."""
-        lengths = self._values.setdefault(client, {})
-        places = lengths.get(length)
+        clients = self._values.setdefault(length, {})
+        places = clients.get(client)
         if places is None:
-            if len(lengths) >= _MAX_LENGTHS:
+            if self._lengths[client] >= _MAX_LENGTHS:
                 return
-            lengths[length] = tuple({octet} for octet in front)
-            is_new = length in self._places
-        else:
-            is_new = False
-            for values, octet in zip(places, front, strict=True):
-                if octet not in values and len(values) <= _MAX_KINDS:
-                    values.add(octet)
-                    is_new = True
-        if is_new:
-            self._places[length] = self._telling(length)
+            self._lengths[client] += 1
+            clients[client] = tuple([{octet} for octet in front])
+            if length in self.places:
+                self._ask(length, self._several[length])
+            return
+        changed = []
+        for at, values in enumerate(places):
+            if len(values) <= _MAX_KINDS and front[at] not in values:
+                values.add(front[at])
+                changed.append(at)
+                self._several.setdefault(length, set()).add(at)
+        if changed:
+            self._ask(length, changed)
 
-    def kind(self, front: bytes, length: int) -> bytes:
+    def kind(self, front: bytes | memoryview, length: int) -> bytes:
         """Give what of these octets tells the kind."""
-        places = self._places.get(length)
+        places = self.places.get(length)
         return b"".join([bytes((at, front[at])) for at in places]) if places else b""
 
     def forget(self, client: bytes) -> None:
         """Let a client's values go."""
-        self._values.pop(client, None)
+        del self._lengths[client]
+        for length, clients in self._values.items():
+            if clients.pop(client, None) is not None:
+                self._outdated.add(length)
 
-    def _telling(self, length: int) -> tuple[int, ...]:
-        every = [of[length] for of in self._values.values() if length in of]
-        return tuple(at for at in range(_KIND_LEN) if _tells([places[at] for places in every]))
+    def _ask(self, length: int, changed: Iterable[int]) -> None:
+        """Ask again which places of a length tell kinds, where the values of some changed."""
+        if length in self._outdated or length not in self.places:
+            self._outdated.discard(length)
+            changed = self._several[length]
+        telling = set(self.places.get(length, ())) - set(changed)
+        clients = self._values[length].values()
+        telling.update(at for at in changed if _tells([places[at] for places in clients]))
+        self.places[length] = tuple(sorted(telling))
 
 
 def _tells(clients: list[set[int]]) -> bool:
     """Tell whether the values that each client sends at a place are kinds."""
     if not 1 < max(map(len, clients)) <= _MAX_KINDS:
         return False
-    seen = Counter(octet for values in clients for octet in values)
-    return len(clients) == 1 or all(any(seen[octet] > 1 for octet in values) for values in clients)
+    if len(clients) == 1:
+        return True
+    seen = Counter(chain.from_iterable(clients))
+    others = {octet for octet, many in seen.items() if many > 1}
+    return not any(map(others.isdisjoint, clients))
 
 
 @dataclass(slots=True)
 class _Client:
-    sorts: OrderedDict[Sort, Memory] = field(default_factory=OrderedDict)
+    sorts: OrderedDict[_Key, Memory] = field(default_factory=OrderedDict)
     fronts: dict[int, bytes] = field(default_factory=dict)
     """Of the last datagram of each length."""
 
@@ -150,33 +177,37 @@ class Sorts:
         protocol: Protocol | None,
     ) -> None:
         """Remember a datagram that is not empty."""
-        limits = self._limits
         of_client = self._clients.get(client)
         if of_client is None:
-            if len(self._clients) >= limits.max_clients:
-                self._kinds.forget(self._clients.popitem(last=False)[0])
-            of_client = self._clients[client] = _Client()
-        sorts = of_client.sorts
-        shape = Shape(len(payload), payload[0], self._kind(client, of_client, payload))
-        sort = Sort(endpoint, shape, int(time_s // limits.window_s))
+            of_client = self._begin(client)
+        length = len(payload)
+        kind = b""
+        if _KIND_LEN < length <= _MAX_KIND_LENGTH:
+            front = payload[1 : 1 + _KIND_LEN]
+            if of_client.fronts.get(length) != front:
+                self._learn(client, of_client, bytes(front), length)
+            if length in self._kinds.places:
+                kind = self._kinds.kind(front, length)
+        key = (endpoint, length, payload[0], kind, time_s // self._limits.window_s)
         octets = int.from_bytes(payload[:HEAD_LEN], "big")
-        memory = sorts.get(sort)
-        if memory is not None:
-            memory.packets += 1
-            memory.last_s = time_s
-            if octets != memory.last:
-                memory.varying |= octets ^ memory.octets
-                memory.different += 1
-                memory.last = octets
+        memory = of_client.sorts.get(key)
+        if memory is None:
+            self._clients.move_to_end(client)
+            if len(of_client.sorts) >= self._limits.max_sorts:
+                of_client.sorts.popitem(last=False)
+            of_client.sorts[key] = Memory(octets, octets, time_s, time_s, protocol)
             return
-        self._clients.move_to_end(client)
-        if len(sorts) >= limits.max_sorts:
-            sorts.popitem(last=False)
-        sorts[sort] = Memory(octets, octets, time_s, time_s, protocol)
+        memory.packets += 1
+        memory.last_s = time_s
+        if octets != memory.last:
+            memory.varying |= octets ^ memory.octets
+            memory.different += 1
+            memory.last = octets
 
-    def clients(self) -> Iterator[tuple[bytes, OrderedDict[Sort, Memory]]]:
+    def clients(self) -> Iterator[tuple[bytes, list[tuple[Sort, Memory]]]]:
         """Give the sorts of each client, the latest last."""
-        return ((client, of_client.sorts) for client, of_client in self._clients.items())
+        for client, of_client in self._clients.items():
+            yield client, [(_sort(key), memory) for key, memory in of_client.sorts.items()]
 
     def shape_now(self, shape: Shape, memory: Memory) -> Shape | None:
         """Give the shape of a sort by what is known now of kinds; None if it mixes several."""
@@ -188,17 +219,22 @@ class Sorts:
             return None
         return shape._replace(kind=kind)
 
-    def _kind(self, client: bytes, of_client: _Client, payload: bytes | memoryview) -> bytes:
-        length = len(payload)
-        if not _KIND_LEN < length <= _MAX_KIND_LENGTH:
-            return b""
-        front = bytes(payload[1 : 1 + _KIND_LEN])
-        if of_client.fronts.get(length) != front:
-            if len(of_client.fronts) >= _MAX_LENGTHS:
-                of_client.fronts.clear()
-            of_client.fronts[length] = front
-            self._kinds.note(client, front, length)
-        return self._kinds.kind(front, length)
+    def _begin(self, client: bytes) -> _Client:
+        if len(self._clients) >= self._limits.max_clients:
+            self._kinds.forget(self._clients.popitem(last=False)[0])
+        of_client = self._clients[client] = _Client()
+        return of_client
+
+    def _learn(self, client: bytes, of_client: _Client, front: bytes, length: int) -> None:
+        if len(of_client.fronts) >= _MAX_LENGTHS:
+            of_client.fronts.clear()
+        of_client.fronts[length] = front
+        self._kinds.note(client, front, length)
+
+
+def _sort(key: _Key) -> Sort:
+    endpoint, length, first, kind, window = key
+    return Sort(endpoint, Shape(length, first, kind), int(window))
 
 
 @dataclass(slots=True)
@@ -240,8 +276,7 @@ class Instance:
 
 def _whole(varying: int, length: int) -> int:
     """Give 0xff for each octet that has a bit set."""
-    octets = varying.to_bytes(length, "big")
-    return int.from_bytes(bytes(255 if octet else 0 for octet in octets), "big")
+    return int.from_bytes(varying.to_bytes(length, "big").translate(_WHOLE), "big")
 
 
 def instances(sorts: Sorts) -> list[Instance]:
@@ -250,7 +285,7 @@ def instances(sorts: Sorts) -> list[Instance]:
     joined: list[Instance] = []
     for client, memories in sorts.clients():
         groups: dict[tuple[Shape, int], list[tuple[Endpoint, Memory]]] = {}
-        for sort, memory in memories.items():
+        for sort, memory in memories:
             shape = sorts.shape_now(sort.shape, memory)
             if shape is not None:
                 groups.setdefault((shape, sort.window), []).append((sort.endpoint, memory))

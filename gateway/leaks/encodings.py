@@ -13,6 +13,8 @@ import uuid
 from collections.abc import Iterator
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
+# RFC 3986 section 2.3: nobody escapes these one by one, nor does JSON.
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]+")
 _DECIMAL = re.compile(r"0|-?[1-9][0-9]{0,19}")
 
 MIN_LEN = 3
@@ -53,15 +55,20 @@ def _all(text: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _escaped(text: str) -> Iterator[tuple[str, bytes]]:
+    if not _UNRESERVED.fullmatch(text):
+        yield from _quoted(text)
+    yield (
+        "percent-encoding of each octet",
+        "".join([f"%{octet:02X}" for octet in text.encode()]).encode(),
+    )
+
+
+def _quoted(text: str) -> Iterator[tuple[str, bytes]]:
     for safe in ("", "/", "@"):
         quoted = urllib.parse.quote(text, safe=safe)
         yield "percent-encoding", quoted.encode()
         yield "percent-encoding", re.sub("%..", lambda hit: hit[0].lower(), quoted).encode()
     yield "percent-encoding", urllib.parse.quote_plus(text).encode()
-    yield (
-        "percent-encoding of each octet",
-        "".join(f"%{octet:02X}" for octet in text.encode()).encode(),
-    )
     yield "JSON escapes", json.dumps(text)[1:-1].encode()
 
 

@@ -3,6 +3,7 @@ Knows: nothing but the words of the model.  Never: the values themselves; bytes 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -90,6 +91,10 @@ class Finding:
     """Hits that chance would make, for a given value."""
 
 
+Seen = tuple[bytes, Endpoint, float, bytes | memoryview, bool, Spoken | None]
+"""A packet as `Finder.seen` takes it."""
+
+
 class Finder(Protocol):
     """What is shown packets, and asked in the end."""
 
@@ -108,6 +113,9 @@ class Finder(Protocol):
                  by any one clock; outbound: whether the client sent it; protocol: what a
                  recogniser says that it speaks, None if none was asked.
         """
+
+    def seen_all(self, packets: Iterable[Seen]) -> None:
+        """Look at packets one after another."""
 
     def findings(self) -> list[Finding]:
         """Say what was found so far, the surest first."""

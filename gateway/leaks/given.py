@@ -4,10 +4,11 @@ Knows: values and chance.  Never: the values."""
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from gateway.leaks.chance import SIGNIFICANCE, Octets, tail
-from gateway.leaks.findings import MAX_LISTED, Certainty, Finding, Scope, Span, listed
+from gateway.leaks.findings import MAX_LISTED, Certainty, Finding, Scope, Seen, Span, listed
 from gateway.leaks.values import Hit, Values
 from gateway.model import Endpoint, IdentifierKind, Protocol
 
@@ -66,6 +67,11 @@ class GivenFinder:
             self._flows.add(flow)
         for hit in self._values.find(payload):
             self._note(hit, payload, flow, outbound, time_s)
+
+    def seen_all(self, packets: Iterable[Seen]) -> None:
+        """Look at packets one after another (Finder)."""
+        for packet in packets:
+            self.seen(*packet)
 
     def findings(self) -> list[Finding]:
         """Say what was found so far, by kind and encoding (Finder)."""

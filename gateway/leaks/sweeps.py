@@ -5,9 +5,10 @@ Knows: RFC 1035 and 6762 (ports of names), BEP 5.  Never: the clock; what a prot
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from gateway.leaks.findings import MAX_LISTED, Certainty, Finding, Scope, Span
+from gateway.leaks.findings import MAX_LISTED, Certainty, Finding, Scope, Seen, Span
 from gateway.model import Endpoint, Protocol
 
 _HEAD_LEN = 64
@@ -18,6 +19,8 @@ _DHT = b"d1:"
 _MIN_LEN = 4
 _MAX_SETS_EACH = 4
 _MAX_ADDRESSES = 256
+# Some 4 KiB of each of `max_sets` groups.
+_MAX_KEPT = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +45,25 @@ class SweepLimits:
 
 
 @dataclass(slots=True)
-class _Set:
+class Alike:
     """Like datagrams of one client: whom they went to, the latest last."""
 
     head: int
-    addresses: OrderedDict[bytes, float] = field(default_factory=OrderedDict)
+    addresses: dict[bytes, float]
     probing_until_s: float = float("-inf")
+
+
+_Key = tuple[bytes, int, int]
+"""Client, length, first octet: other datagrams are not compared."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    """Datagrams that were not compared yet."""
+
+    packets: list[tuple[Endpoint, float, bytes]]
+    """To whom, when, the first octets."""
+    addresses: set[bytes]
 
 
 @dataclass(slots=True)
@@ -65,7 +81,7 @@ class SweepDetector:
 
     def __init__(self, limits: SweepLimits | None = None) -> None:
         self._limits = limits or SweepLimits()
-        self._sets: OrderedDict[tuple[bytes, int, int], list[_Set]] = OrderedDict()
+        self._sets: OrderedDict[_Key, list[Alike]] = OrderedDict()
 
     def reached(
         self, client: bytes, endpoint: Endpoint, time_s: float, payload: bytes | memoryview
@@ -74,28 +90,56 @@ class SweepDetector:
 
         Returns: 0 for what cannot be a probe: too large, a name's question, a DHT's.
         """
-        like = self._noted(client, endpoint, time_s, payload)
-        return 0 if like is None else len(like.addresses)
+        alike = self._noted(client, endpoint, time_s, payload)
+        return 0 if alike is None else len(alike.addresses)
 
     def _noted(
         self, client: bytes, endpoint: Endpoint, time_s: float, payload: bytes | memoryview
-    ) -> _Set | None:
-        limits, length = self._limits, len(payload)
-        if not _MIN_LEN <= length <= limits.longest or endpoint.port in _NAME_PORTS:
+    ) -> Alike | None:
+        length = len(payload)
+        if not _MIN_LEN <= length <= self._limits.longest or endpoint.port in _NAME_PORTS:
             return None
         if payload[:3] == _DHT:
             return None
-        like = self._like(client, payload)
-        addresses = like.addresses
-        addresses.pop(endpoint.address, None)
-        addresses[endpoint.address] = time_s
-        while addresses:
-            address = next(iter(addresses))
-            is_old = addresses[address] < time_s - limits.window_s
-            if not is_old and len(addresses) <= _MAX_ADDRESSES:
+        return self.like((client, length, payload[0]), endpoint, time_s, payload)
+
+    def like(
+        self, key: _Key, endpoint: Endpoint, time_s: float, payload: bytes | memoryview
+    ) -> Alike:
+        """Take note of a datagram that may be a probe; give whom its like went to.
+
+        Args:    payload: the first 64 octets are enough.
+        """
+        limits, address = self._limits, endpoint.address
+        head = int.from_bytes(payload[:_HEAD_LEN], "big")
+        sets = self._sets.get(key)
+        if sets is None:
+            if len(self._sets) >= limits.max_sets:
+                self._sets.popitem(last=False)
+            sets = self._sets[key] = []
+        else:
+            self._sets.move_to_end(key)
+        width = min(len(payload), _HEAD_LEN)
+        least = limits.alike * width
+        for alike in sets:
+            if (alike.head ^ head).to_bytes(width, "big").count(0) >= least:
+                alike.head = head
                 break
-            del addresses[address]
-        return like
+        else:
+            if len(sets) >= _MAX_SETS_EACH:
+                del sets[0]
+            alike = Alike(head, {address: time_s})
+            sets.append(alike)
+            return alike
+        addresses = alike.addresses
+        addresses.pop(address, None)
+        addresses[address] = time_s
+        while len(addresses) > 1:
+            first = next(iter(addresses))
+            if addresses[first] >= time_s - limits.window_s and len(addresses) <= _MAX_ADDRESSES:
+                break
+            del addresses[first]
+        return alike
 
     def is_probe(
         self, client: bytes, endpoint: Endpoint, time_s: float, payload: bytes | memoryview
@@ -113,45 +157,34 @@ class SweepDetector:
 
         Returns: the addresses of the sweep from the one datagram that tells it; () from later ones.
         """
-        like = self._noted(client, endpoint, time_s, payload)
-        if like is None:
+        alike = self._noted(client, endpoint, time_s, payload)
+        if alike is None:
             return None
-        was_known = time_s < like.probing_until_s
-        if len(like.addresses) >= self._limits.addresses:
-            like.probing_until_s = time_s + self._limits.holds_s
-            return () if was_known else tuple(like.addresses)
+        was_known = time_s < alike.probing_until_s
+        if len(alike.addresses) >= self._limits.addresses:
+            alike.probing_until_s = time_s + self._limits.holds_s
+            return () if was_known else tuple(alike.addresses)
         return () if was_known else None
 
-    def _like(self, client: bytes, payload: bytes | memoryview) -> _Set:
-        """Find the set of datagrams that are like this one, or begin one."""
-        key = (client, len(payload), payload[0])
-        head = int.from_bytes(payload[:_HEAD_LEN], "big")
-        sets = self._sets.get(key)
-        if sets is None:
-            if len(self._sets) >= self._limits.max_sets:
-                self._sets.popitem(last=False)
-            sets = self._sets[key] = []
-        else:
-            self._sets.move_to_end(key)
-        width = min(len(payload), _HEAD_LEN)
-        for one in sets:
-            same = (one.head ^ head).to_bytes(width, "big").count(0)
-            if same >= self._limits.alike * width:
-                one.head = head
-                return one
-        if len(sets) >= _MAX_SETS_EACH:
-            del sets[0]
-        sets.append(_Set(head))
-        return sets[-1]
+    def forget(self, key: _Key) -> None:
+        """Let datagrams go that were noted."""
+        self._sets.pop(key, None)
 
 
 class SweepFinder:
-    """Says which sweeps there were."""
+    """Says which sweeps there were.
+
+    The detector compares each datagram with several before it.  Where a client's datagrams of one
+    length and first octet went to fewer addresses than a sweep has, there is no need to: they are
+    kept as they came, and the detector is shown them if that changes, or if they become too many.
+    """
 
     def __init__(self, limits: SweepLimits | None = None) -> None:
         self._limits = limits or SweepLimits()
         self._detector = SweepDetector(self._limits)
-        self._sweeps: dict[tuple[bytes, int, int], _Sweep] = {}
+        self._kept: OrderedDict[_Key, _Kept | None] = OrderedDict()
+        """None: the detector is shown all of these.  As many as it has sets, in the same order."""
+        self._sweeps: dict[_Key, _Sweep] = {}
 
     def seen(
         self,
@@ -163,17 +196,48 @@ class SweepFinder:
         protocol: Protocol | None,
     ) -> None:
         """Look at one packet (Finder)."""
-        if not outbound or protocol is Protocol.DNS:
-            return
-        reached = self._detector.reached(client, endpoint, time_s, payload)
-        if reached < self._limits.addresses:
-            return
-        key = (client, len(payload), payload[0])
+        self.seen_all(((client, endpoint, time_s, payload, outbound, protocol),))
+
+    def seen_all(self, packets: Iterable[Seen]) -> None:
+        """Look at packets one after another (Finder)."""
+        kept, longest, least = self._kept, self._limits.longest, self._limits.addresses
+        for client, endpoint, time_s, payload, outbound, protocol in packets:
+            length = len(payload)
+            if not outbound or protocol is Protocol.DNS or not _MIN_LEN <= length <= longest:
+                continue
+            if endpoint[1] in _NAME_PORTS or payload[:3] == _DHT:
+                continue
+            key = (client, length, payload[0])
+            if key in kept:
+                kept.move_to_end(key)
+                group = kept[key]
+            else:
+                group = kept[key] = self._begin()
+            if group is not None:
+                group.packets.append((endpoint, time_s, bytes(payload[:_HEAD_LEN])))
+                group.addresses.add(endpoint[0])
+                if len(group.addresses) < least and len(group.packets) < _MAX_KEPT:
+                    continue
+                kept[key] = None
+            now = [(endpoint, time_s, bytes(payload[:_HEAD_LEN]))]
+            for to, at_s, head in now if group is None else group.packets:
+                alike = self._detector.like(key, to, at_s, head)
+                if len(alike.addresses) >= least:
+                    self._note(key, to, at_s, len(alike.addresses))
+
+    def _begin(self) -> _Kept:
+        if len(self._kept) >= self._limits.max_sets:
+            key, group = self._kept.popitem(last=False)
+            if group is None:
+                self._detector.forget(key)
+        return _Kept([], set())
+
+    def _note(self, key: _Key, endpoint: Endpoint, time_s: float, reached: int) -> None:
         sweep = self._sweeps.get(key)
         if sweep is None:
             if len(self._sweeps) >= self._limits.max_sweeps:
                 return
-            sweep = self._sweeps[key] = _Sweep(len(payload), time_s, time_s, set())
+            sweep = self._sweeps[key] = _Sweep(key[1], time_s, time_s, set())
         sweep.last_s = max(sweep.last_s, time_s)
         sweep.packets += 1
         sweep.most = max(sweep.most, reached)

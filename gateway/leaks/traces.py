@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 
+from gateway.leaks.findings import Seen
 from gateway.model import Endpoint, Protocol
 
 _MAX_TRACES = 256
@@ -63,6 +64,11 @@ class Traces:
         """Look at one packet (as a Finder does)."""
         label: Hashable = client if self._by_client else (client, endpoint.address)
         self.note(label, time_s, len(payload), outbound)
+
+    def seen_all(self, packets: Iterable[Seen]) -> None:
+        """Look at packets one after another (as a Finder does)."""
+        for packet in packets:
+            self.seen(*packet)
 
     def note(self, label: Hashable, time_s: float, octets: int, outbound: bool) -> None:
         """Add a packet to the trace with this label."""

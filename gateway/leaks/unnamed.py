@@ -5,13 +5,13 @@ handshake looks).  Never: how any other protocol looks; the clock."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from gateway.leaks.alike import Instance, Limits, Sorts, instances
 from gateway.leaks.comparing import Run, Way, comparable, runs, speak_alike, ways
 from gateway.leaks.evidence import Known, Value, sentences
-from gateway.leaks.findings import Certainty, Finding, Scope, addresses
+from gateway.leaks.findings import Certainty, Finding, Scope, Seen, addresses
 from gateway.leaks.following import following
 from gateway.leaks.lonely import lonely
 from gateway.leaks.rooms import rooms_beside
@@ -20,6 +20,8 @@ from gateway.model import Endpoint, Protocol
 # Names that are asked for stay the same for a client and differ between clients: no identifiers.
 _NAME_PORTS = frozenset({53, 5353})
 _PASSED_OVER = frozenset({Protocol.DNS, Protocol.TLS, Protocol.ICMP})
+# Types of records of TLS and DTLS.
+_HANDSHAKES = frozenset(range(20, 26))
 _MIN_OWN = 3
 _OFTEN = 4
 _MANY, _FEW = 5, 0.2
@@ -46,11 +48,19 @@ class UnnamedFinder:
         protocol: Protocol | None,
     ) -> None:
         """Look at one packet (Finder)."""
-        if not outbound or not payload or endpoint.port in _NAME_PORTS:
-            return
-        if protocol in _PASSED_OVER or _is_handshake(payload):
-            return
-        self._sorts.note(client, endpoint, time_s, payload, protocol)
+        self.seen_all(((client, endpoint, time_s, payload, outbound, protocol),))
+
+    def seen_all(self, packets: Iterable[Seen]) -> None:
+        """Look at packets one after another (Finder)."""
+        note = self._sorts.note
+        for client, endpoint, time_s, payload, outbound, protocol in packets:
+            if not outbound or not payload or endpoint[1] in _NAME_PORTS:
+                continue
+            if protocol in _PASSED_OVER:
+                continue
+            if payload[0] in _HANDSHAKES and _is_handshake(payload):
+                continue
+            note(client, endpoint, time_s, payload, protocol)
 
     def findings(self) -> list[Finding]:
         """Say what was found so far, users first (Finder)."""
@@ -98,9 +108,9 @@ def _rank(finding: Finding) -> tuple[int, int, int]:
 
 
 def _is_handshake(payload: bytes | memoryview) -> bool:
-    """Tell whether these are records of TLS or DTLS: a handshake tells how the client's software
-    is made, which is no identifier, and the rest is ciphertext."""
-    if len(payload) < 3 or not 20 <= payload[0] <= 25:
+    """Tell whether these, that begin so, are records of TLS or DTLS: a handshake tells how the
+    client's software is made, which is no identifier, and the rest is ciphertext."""
+    if len(payload) < 3:
         return False
     return payload[1] == 3 or (payload[1] == 0xFE and payload[2] in (0xFD, 0xFF))
 

@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from itertools import accumulate
+from typing import Protocol
 
 import re2
 from ahocorasick_rs import BytesAhoCorasick
@@ -19,9 +22,10 @@ from gateway.leaks.encodings import encodings, of_octets
 from gateway.model import IdentifierKind
 
 _MAX_VALUES = 100_000
-# 100,000 numbers have 1.8 million encodings: some 600 MB, and 20 seconds to compile.
-# An automaton is built in one go, in which no other thread runs.
-_MAX_TOGETHER = 65_536
+# An automaton is built in one go, in which no other thread runs: some 20 ms for so many strings.
+_MAX_TOGETHER = 16_384
+# Ways to write a value that have a name of their own: there are some thirty.
+_MAX_ENCODINGS = 256
 _MAX_PATTERNS = 256
 _MAX_PATTERN_LEN = 1_000
 _MAX_PATTERN_MEMORY = 1 << 20
@@ -72,11 +76,44 @@ class _Pattern(Protocol):
         """Find all places."""
 
 
-class _Needle(NamedTuple):
-    kind: IdentifierKind
-    which: int
-    encoding: str
-    octets: bytes
+class _Needles:
+    """The strings that are searched for.
+
+    They are in buckets by their first two octets: each automaton then takes few of these, most
+    octets of a payload lead it nowhere, and what is built fits into caches.  A million tuples would
+    hold other threads up for seconds, each time that garbage is collected: so there are none.
+    """
+
+    def __init__(self) -> None:
+        self.lengths: Counter[int] = Counter()
+        """How many strings there are of each length."""
+        self.encodings: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._buckets: dict[bytes, tuple[list[bytes], array[int]]] = {}
+
+    def add(self, which: int, encoded: dict[bytes, str]) -> None:
+        """Take the ways to write a value."""
+        for octets, name in encoded.items():
+            number = self._numbers.setdefault(name, len(self._numbers))
+            if number == len(self.encodings):
+                self.encodings.append(name)
+            bucket = self._buckets.setdefault(octets[:2], ([], array("Q")))
+            bucket[0].append(octets)
+            bucket[1].append(which * _MAX_ENCODINGS + number)
+            self.lengths[len(octets)] += 1
+
+    def compiled(self) -> list[tuple[array[int], BytesAhoCorasick]]:
+        """Make automata, each with what its strings stand for."""
+        automata, strings, codes = [], list[bytes](), array("Q")
+        for _, (more, more_codes) in sorted(self._buckets.items()):
+            strings += more
+            codes += more_codes
+            while len(strings) >= _MAX_TOGETHER:
+                automata.append((codes[:_MAX_TOGETHER], BytesAhoCorasick(strings[:_MAX_TOGETHER])))
+                del strings[:_MAX_TOGETHER], codes[:_MAX_TOGETHER]
+        if strings:
+            automata.append((codes, BytesAhoCorasick(strings)))
+        return automata
 
 
 def read_values(kind: IdentifierKind, text: str, file: str) -> list[Given]:
@@ -109,7 +146,8 @@ def compile_values(
     compiled = _patterns(patterns, problems)
     if problems:
         raise InputError(problems)
-    return Values(needles, Digests(digests, key), compiled, revision)
+    kinds = [given.kind for given in values]
+    return Values(kinds, needles, Digests(digests, key), compiled, revision)
 
 
 class Values:
@@ -117,28 +155,25 @@ class Values:
 
     def __init__(
         self,
-        needles: list[_Needle],
+        kinds: list[IdentifierKind],
+        needles: _Needles,
         digests: Digests,
         patterns: list[tuple[IdentifierKind, _Pattern]],
         revision: bytes = b"",
     ) -> None:
-        self._needles = needles
+        self._kinds = kinds
         self._digests = digests
         self._patterns = patterns
         self.revision = revision
         """Stands for what was compiled."""
-        self._automata = [
-            (
-                start,
-                BytesAhoCorasick([one.octets for one in needles[start : start + _MAX_TOGETHER]]),
-            )
-            for start in range(0, len(needles), _MAX_TOGETHER)
-        ]
-        self._no_longer = _no_longer(needles)
+        self._encodings = needles.encodings
+        self._automata = needles.compiled()
+        self._no_longer = _no_longer(needles.lengths)
+        self._count = needles.lengths.total()
 
     def __len__(self) -> int:
         """Count the strings searched for: each encoding of each value."""
-        return len(self._needles) + _WAYS_OF_A_DIGEST * len(self._digests)
+        return self._count + _WAYS_OF_A_DIGEST * len(self._digests)
 
     def find(self, payload: bytes, *, digests: bool = True) -> tuple[Hit, ...]:
         """Give every place of a given value or pattern, by offset.
@@ -160,22 +195,23 @@ class Values:
 
     def _of_needles(self, payload: bytes) -> list[Hit]:
         found = [
-            (first + number, start, end)
-            for first, automaton in self._automata
+            (start, end, codes[number])
+            for codes, automaton in self._automata
             for number, start, end in automaton.find_matches_as_indexes(payload, overlapping=True)
         ]
         if not found:
             return []
-        found.sort(key=lambda one: (one[1], -one[2]))
+        found.sort(key=lambda one: (one[0], -one[1]))
         hits, ends = [], dict[int, int]()
-        for number, start, end in found:
-            kind, which, encoding, _ = self._needles[number]
+        for start, end, code in found:
+            which, number = divmod(code, _MAX_ENCODINGS)
             if end <= ends.get(which, -1):
                 continue
             ends[which] = end
             length = end - start
             chance = min(1.0, len(payload) * self._no_longer[length] * 256.0**-length)
-            hits.append(Hit(kind, start, length, encoding, which, chance))
+            encoding = self._encodings[number]
+            hits.append(Hit(self._kinds[which], start, length, encoding, which, chance))
         return hits
 
 
@@ -188,8 +224,8 @@ def _revision(values: list[Given], patterns: list[Given], key: bytes) -> bytes:
 
 def _needles(
     values: list[Given], key: bytes, problems: list[Problem]
-) -> tuple[list[_Needle], dict[bytes, Digest]]:
-    needles: list[_Needle] = []
+) -> tuple[_Needles, dict[bytes, Digest]]:
+    needles = _Needles()
     digests: dict[bytes, Digest] = {}
     if len(values) > _MAX_VALUES:
         problems.append(_problem(values[-1], f"{len(values)} values: at most {_MAX_VALUES}"))
@@ -206,7 +242,7 @@ def _needles(
             found = of_octets(_octets(given, rest, problems))
         else:
             found = _encoded(given, problems)
-        needles += [_Needle(given.kind, which, name, octets) for octets, name in found.items()]
+        needles.add(which, found)
     return needles, digests
 
 
@@ -273,10 +309,10 @@ def _of_pattern(payload: bytes, number: int, kind: IdentifierKind, pattern: _Pat
     return hits
 
 
-def _no_longer(needles: list[_Needle]) -> dict[int, int]:
-    """Give how many needles are no longer than each length that there is."""
-    lengths = sorted(len(one.octets) for one in needles)
-    return {length: count for count, length in enumerate(lengths, 1)}
+def _no_longer(lengths: Counter[int]) -> dict[int, int]:
+    """Give how many strings are no longer than each length that there is."""
+    ascending = sorted(lengths)
+    return dict(zip(ascending, accumulate(lengths[one] for one in ascending), strict=True))
 
 
 def _problem(given: Given, sentence: str) -> Problem:

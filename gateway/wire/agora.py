@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gateway.errors import WireError
 from gateway.model import Content, Form, Identifier, IdentifierKind, Protocol
 from gateway.wire import agora_telemetry
-from gateway.wire.agora_messages import HEADER_LEN, MESSAGES, Message
+from gateway.wire.agora_messages import HEADER_LEN, MESSAGES, Message, identifier
 
 _ZERO = bytes(4)
 _SERVICES = (b"\x00\x00", b"\x01\x00")
@@ -45,7 +45,7 @@ def _tag(svc: int, uri: int) -> bytes:
 
 _BY_TAG = {_tag(*key): message for key, message in MESSAGES.items()}
 # Pings and audio are most of the traffic: their contents are made once, here.
-_FIXED = {tag: _fixed(message) for tag, message in _BY_TAG.items() if not message.layout}
+FIXED = {tag: _fixed(message) for tag, message in _BY_TAG.items() if not message.layout}
 
 
 def datagram(payload: bytes) -> Content | None:
@@ -58,7 +58,7 @@ def datagram(payload: bytes) -> Content | None:
     length = len(payload)
     tag = payload[2:6]
     is_filled = length >= HEADER_LEN and payload[0] | payload[1] << 8 == length
-    fixed = _FIXED.get(tag)
+    fixed = FIXED.get(tag)
     if fixed is not None and is_filled:
         at, contents = fixed
         if length >= at + 8:
@@ -192,7 +192,7 @@ def _cid_and_uid(data: bytes, at: int, end: int) -> list[Identifier]:
         raise WireError("frame ends", end, f"cid and uid at {at}")
     kinds = ((IdentifierKind.ROOM_ID, at), (IdentifierKind.USER_ID, at + 4))
     return [
-        Identifier(kind, place, 4, Form.U32)
+        identifier(kind, place, 4, Form.U32)
         for kind, place in kinds
         if data[place : place + 4] != _ZERO
     ]

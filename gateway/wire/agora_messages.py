@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from struct import Struct
 
 from gateway.errors import WireError
@@ -18,6 +19,9 @@ _ROOM = IdentifierKind.ROOM_ID
 _SESSION = IdentifierKind.SESSION_ID
 _TOKEN = IdentifierKind.TOKEN
 _USER = IdentifierKind.USER_ID
+
+identifier = lru_cache(maxsize=4_096)(Identifier)
+"""The same place comes again and again, and to make a frozen value takes a microsecond."""
 
 # Octets of every frame's header: u16 length, u16 svc, u16 uri.
 HEADER_LEN = 6
@@ -42,7 +46,7 @@ class Message:
 def _number(data: bytes, at: int, kind: IdentifierKind) -> Iterator[Identifier]:
     """Give a u32 identifier; 0 means that nothing is assigned yet."""
     if data[at : at + 4] != _UNASSIGNED:
-        yield Identifier(kind, at, 4, Form.U32)
+        yield identifier(kind, at, 4, Form.U32)
 
 
 def _string(cursor: Cursor, kind: IdentifierKind | None) -> Iterator[Identifier]:
@@ -50,7 +54,7 @@ def _string(cursor: Cursor, kind: IdentifierKind | None) -> Iterator[Identifier]
     length = cursor.little(2)
     at = cursor.skip(length)
     if kind is not None and length:
-        yield Identifier(kind, at, length)
+        yield identifier(kind, at, length)
 
 
 def _vendor(cursor: Cursor) -> Iterator[Identifier]:
@@ -58,7 +62,7 @@ def _vendor(cursor: Cursor) -> Iterator[Identifier]:
     length = cursor.little(2)
     at = cursor.skip(length)
     if length:
-        yield Identifier(_vendor_kind(cursor.data, at, length), at, length)
+        yield identifier(_vendor_kind(cursor.data, at, length), at, length)
 
 
 def _vendor_kind(data: bytes, at: int, length: int) -> IdentifierKind:
@@ -100,7 +104,7 @@ def _login(data: bytes, start: int, end: int) -> Iterator[Identifier]:
             raise WireError("entry", at, "one that ends with the frame")
         if length and key in _LOGIN_KEYS:
             kind = _LOGIN_DETAILS.get(key) or _vendor_kind(data, at - length, length)
-            yield Identifier(kind, at - length, length)
+            yield identifier(kind, at - length, length)
     # The edge's ticket follows: opaque, made anew by the access point for each join.
     yield from _string(Cursor(data, at, end), None)
 

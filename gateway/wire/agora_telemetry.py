@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from gateway.errors import WireError
 from gateway.model import Content, Form, Identifier, IdentifierKind, Protocol, Traffic
+from gateway.wire.agora_messages import identifier
 
 MESSAGE = "report-edge"
 # u16 length, u8 4, u8 kind, u32 sequence, u32 seconds since 1970, u32 0, u32 cid; then protobuf.
@@ -116,7 +117,7 @@ def _identifiers(payload: bytes) -> list[Identifier]:
         raise WireError("report", at, "one that ends with the datagram")
     found = list(_report(payload, at, _REPORTS.get(number, _COMMON)))
     if payload[_CID_AT:_HEADER_LEN] != _ZERO:
-        found.insert(0, Identifier(_ROOM, _CID_AT, 4, Form.U32))
+        found.insert(0, identifier(_ROOM, _CID_AT, 4, Form.U32))
     return found
 
 
@@ -124,7 +125,11 @@ def _report(payload: bytes, at: int, fields: Fields) -> Iterator[Identifier]:
     """Walk the fields; a number that is 0 and a string that is empty identify nobody."""
     size = len(payload)
     while at < size:
-        key, at = _varint(payload, at)
+        key = payload[at]
+        if key < 128:  # as most are: a call for each octet would take as long as all the rest
+            at += 1
+        else:
+            key, at = _varint(payload, at)
         wire_type, start = key & 7, at
         if wire_type == _VARINT:
             value, at = _varint(payload, at)
@@ -139,7 +144,7 @@ def _report(payload: bytes, at: int, fields: Fields) -> Iterator[Identifier]:
             raise WireError("field", start, "one that ends with the datagram")
         if value and (key >> 3, wire_type) in fields:
             form = Form.VARINT if wire_type == _VARINT else Form.TEXT
-            yield Identifier(fields[key >> 3, wire_type], start, at - start, form)
+            yield identifier(fields[key >> 3, wire_type], start, at - start, form)
 
 
 def _in_json(payload: bytes) -> list[Identifier]:
@@ -149,7 +154,7 @@ def _in_json(payload: bytes) -> list[Identifier]:
         if match[value] != b"0":
             start, end = match.span(value)
             form = Form.TEXT if match["text"] else Form.DIGITS
-            found.append(Identifier(_JSON_KEYS[match["key"]], start, end - start, form))
+            found.append(identifier(_JSON_KEYS[match["key"]], start, end - start, form))
     return found
 
 

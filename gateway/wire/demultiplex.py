@@ -35,7 +35,7 @@ from gateway.wire.stun import Inside
 # (16 KiB and 8 KiB), and a ClientHello of several post-quantum key shares stays below too.
 MAX_FIRST_BYTES_LEN = 16 * 1024
 
-_DNS_PORTS = frozenset({53, 5353})
+DNS_PORTS = (53, 5353)
 
 # An enum's member takes as long to ask for as a recogniser takes to say no.
 _UDP, _TCP = Transport.UDP, Transport.TCP
@@ -136,7 +136,7 @@ def recognise(transport: Transport, payload: bytes, port: int = 0) -> Content:
         if transport is _TCP:
             return _first_of(_STREAMS, payload)
         return portless.recognise(transport)
-    if port in _DNS_PORTS and (content := dns.recognise(payload)) is not None:
+    if port in DNS_PORTS and (content := dns.recognise(payload)) is not None:
         return content
     return _datagram(payload)
 

@@ -40,6 +40,11 @@ def recognise(payload: bytes) -> Content | None:
     return _CONTENT
 
 
+def source(payload: bytes) -> bytes:
+    """Give what names the source of an RTP datagram, its SSRC: 4 octets, drawn by chance."""
+    return payload[8:12]
+
+
 def stream(payload: bytes) -> Content | None:
     """Recognise an RTP packet behind its length at the start of a TCP stream (RFC 4571)."""
     framed_len = int.from_bytes(payload[:2], "big")

@@ -10,6 +10,7 @@ from gateway.audit.flows import AuditedFlow
 from gateway.audit.observers import Observer
 from gateway.audit.parties import Parties
 from gateway.audit.reading import Audit
+from gateway.evidence.capture import Block
 from gateway.evidence.frame import Frame
 from gateway.model import pack
 from tests.support.epochs import epoch
@@ -83,6 +84,6 @@ def audited(
         observers=observers,
         max_flows=max_flows,
     )
-    audit.read(frames(packets))
+    audit.read([Block.of(frames(packets))])
     audit.end()
     return flows, audit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,8 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.audit.flows import AuditedFlow
 from gateway.audit.specimens import masked
+from gateway.evidence.capture import Block
 from gateway.evidence.frame import Frame
-from gateway.model import Action, FlowKey, IdentifierKind, Protocol, Transport
+from gateway.leaks import Seen
+from gateway.model import Action, IdentifierKind, Transport
 from gateway.wire import recognise
 from tests.audit.packets import (
     ACK,
@@ -58,7 +60,7 @@ class DatagramTests(SynchronousTestCase):
         flows: list[AuditedFlow] = []
         _, audit = audited([])
         audit._ended = flows.append
-        audit.read([Frame(1, 1.0, 1, whole[:60], len(whole))])
+        audit.read([Block.of([Frame(1, 1.0, 1, whole[:60], len(whole))])])
         audit.end()
         self.assertEqual(flows[0].client.octets, len(whole))
         self.assertEqual(audit.packets.unread.cut_short, 1)
@@ -186,23 +188,24 @@ class StreamTests(SynchronousTestCase):
 class Recorder:
     """Remembers what it saw."""
 
-    def __init__(self) -> None:
-        self.saw: list[tuple[FlowKey, bool, bytes]] = []
+    reads_streams = True
 
-    def seen(
-        self,
-        flow: FlowKey,
-        is_from_client: bool,
-        time_s: float,
-        payload: bytes,
-        protocol: Protocol | None,
-    ) -> None:
+    def __init__(self) -> None:
+        self.saw: list[Seen] = []
+
+    def seen(self, packets: Sequence[Seen]) -> None:
         """Observer API."""
-        self.saw.append((flow, is_from_client, payload))
+        self.saw += packets
 
     def findings(self) -> Iterable[Mapping[str, object]]:
         """Observer API."""
         return []
+
+
+class Datagrams(Recorder):
+    """Remembers datagrams alone."""
+
+    reads_streams = False
 
 
 class ObserverTests(SynchronousTestCase):
@@ -210,12 +213,18 @@ class ObserverTests(SynchronousTestCase):
 
     def test_sees_all(self) -> None:
         """An observer sees each payload with its flow and direction."""
-        recorder = Recorder()
-        audited(
-            [udp(PING, CLIENT, AMERICAN, UP), udp(NOISE, AMERICAN, CLIENT, DOWN)],
-            observers=(recorder,),
-        )
-        self.assertEqual([saw[1:] for saw in recorder.saw], [(True, PING), (False, NOISE)])
+        recorder, datagrams = Recorder(), Datagrams()
+        packets = [
+            udp(PING, CLIENT, AMERICAN, UP),
+            tcp(JOIN_LIKE, CLIENT, AMERICAN, (5000, 80), 7),
+            udp(NOISE, AMERICAN, CLIENT, DOWN),
+        ]
+        audited(packets, observers=(recorder, datagrams))
+        seen = [(payload, is_sent, str(to)) for _, to, _, payload, is_sent, _ in recorder.saw]
+        first, second = f"{AMERICAN}:8000", f"{AMERICAN}:80"
+        expected = [(PING, True, first), (JOIN_LIKE, True, second), (NOISE, False, first)]
+        self.assertEqual(seen, expected)
+        self.assertEqual(datagrams.saw, [recorder.saw[0], recorder.saw[2]])
 
 
 class SpecimenTests(SynchronousTestCase):
@@ -245,7 +254,8 @@ class AnyTests(SynchronousTestCase):
     def test_any_frames(self, made: list[tuple[int, bytes]]) -> None:
         """Any frames are counted, as packets or as unread."""
         _, audit = audited([])
-        audit.read(Frame(at, at * 1e9, link, octets, 0) for at, (link, octets) in enumerate(made))
+        every = (Frame(at, at * 1e9, link, octets, 0) for at, (link, octets) in enumerate(made))
+        audit.read([Block.of(every)])
         audit.end()
 
     @settings(deadline=None, max_examples=150)
@@ -258,8 +268,9 @@ class AnyTests(SynchronousTestCase):
             whole = ethernet(data.draw(st.sampled_from(sound)))
             broken.append(whole[:at] + octets + whole[at + len(octets) :])
         _, audit = audited([])
-        audit.read(
+        every = (
             Frame(one.number, one.time_s, 1, octets, len(octets))
             for one, octets in zip(frames(sound * 2), broken, strict=False)
         )
+        audit.read([Block.of(every)])
         audit.end()

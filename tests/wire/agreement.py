@@ -20,7 +20,7 @@ from gateway.audit.flows import AuditedFlow
 from gateway.audit.parties import Parties
 from gateway.audit.reading import Audit
 from gateway.errors import AddressError, GatewayError
-from gateway.evidence.capture import read_frames
+from gateway.evidence.capture import read_blocks
 from gateway.flow.epoch import Epoch
 from gateway.model import Endpoint, FlowKey, Protocol, Transport
 
@@ -118,7 +118,7 @@ def _flows(capture: Path) -> list[AuditedFlow]:
         observers=(),
         file=lambda: str(capture),
     )
-    audit.read(read_frames(capture))
+    audit.read(read_blocks(capture))
     audit.end()
     return found
 
