@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from gateway import geo
 from gateway.flow.epoch import Atlas
-from gateway.geo.partition import Partition
 from gateway.model import unpack
 
 _FIRST_HALF_ZERO = bytes(8)
@@ -19,8 +18,14 @@ class Segment(NamedTuple):
 
     words: int
     """What they say: the same number, the same words in one atlas, prefixes aside."""
-    prefix: str
-    """The range, as it is in each word; "" where the words have prefixes of their own."""
+    first: bytes
+    """The range's first address; b"" where the words have prefixes of their own."""
+    last: bytes
+
+    @property
+    def prefix(self) -> str:
+        """The range as text; "" where there is none."""
+        return range_text(self.first, self.last) if self.first else ""
 
 
 def segment_of(atlas: Atlas, address: bytes) -> Segment | None:
@@ -38,17 +43,20 @@ def segment_of(atlas: Atlas, address: bytes) -> Segment | None:
     part = layers.v4 if len(address) == 4 else layers.v6
     position = part.find(int.from_bytes(address))
     words = part.numbers[position]
-    return Segment(words, _range_text(part, position) if words < layers.tuple_count else "")
+    if words >= layers.tuple_count:
+        return Segment(words, b"", b"")
+    octets = len(address)
+    return Segment(
+        words, part.start(position).to_bytes(octets), part.last(position).to_bytes(octets)
+    )
 
 
-def _range_text(part: Partition, position: int) -> str:
-    """Write a segment's range as geo.partition.range_text does, in a fifth of the time."""
-    first, last, octets = part.start(position), part.last(position), part.bits // 8
-    size = last - first + 1
-    start = host_text(first.to_bytes(octets))
-    if size & (size - 1) == 0 and first % size == 0:
-        return f"{start}/{part.bits - size.bit_length() + 1}"
-    return f"{start}-{host_text(last.to_bytes(octets))}"
+def range_text(first: bytes, last: bytes) -> str:
+    """Write a range as geo.partition.range_text does, in a fifth of the time."""
+    number, size = int.from_bytes(first), int.from_bytes(last) - int.from_bytes(first) + 1
+    if size & (size - 1) == 0 and number % size == 0:
+        return f"{host_text(first)}/{8 * len(first) - size.bit_length() + 1}"
+    return f"{host_text(first)}-{host_text(last)}"
 
 
 def host_text(address: bytes) -> str:

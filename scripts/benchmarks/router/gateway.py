@@ -35,7 +35,7 @@ geo:
   sources: [bundled]
   max_age_days: 36500
   overrides:
-{overrides}evidence: {{path: evidence/, required: false}}
+{overrides}evidence: {{path: {evidence}, required: false}}
 """
 _DENIED_RULE = """\
 rules:
@@ -48,11 +48,11 @@ rules:
 """
 
 
-def configuration() -> str:
+def configuration(evidence: str) -> str:
     """Write the trial's gateway.yaml."""
     claim = 'location: US, operator: US, reason: "the bench\'s server"'
     lines = (f'    - {{network: "{network}", {claim}}}\n' for network in STAND_INS)
-    return _CONFIGURATION.format(overrides="".join(lines))
+    return _CONFIGURATION.format(overrides="".join(lines), evidence=evidence)
 
 
 def policy(default: str, denied: Iterable[str]) -> str:
@@ -74,11 +74,13 @@ class Gateway(Peer):
     name = "gateway"
     denies = True
     ready: ClassVar[str] = "router mode: ready"
+    evidence: ClassVar[str] = "evidence/"
+    """Where the decision log goes."""
 
     def start(self, denied: Iterable[str]) -> None:
         """Peer API."""
         self._write(denied)
-        (self.scratch / "gateway.yaml").write_text(configuration())
+        (self.scratch / "gateway.yaml").write_text(configuration(self.evidence))
         command = str(Path(sys.executable).with_name("gateway"))
         self._run([command, "run", "--config", str(self.scratch / "gateway.yaml")])
 
@@ -147,3 +149,10 @@ class Toy(Gateway):
 def _epochs(log: str) -> list[str]:
     """Give the lines that tell of an epoch: a new one, or that the old one stays."""
     return [line for line in log.splitlines() if re.search(r"\bepoch,? \d+", line)]
+
+
+class Unlogged(Gateway):
+    """The same without a decision log: what the log costs."""
+
+    name = "unlogged"
+    evidence = "/dev/null/none"  # which is no folder: the gateway says so, and writes none
