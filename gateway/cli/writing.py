@@ -24,7 +24,8 @@ from gateway.evidence.writing import write
 @click.option("--folder", type=click.Path(path_type=Path), required=True)
 @click.option("--log", "stem", required=True)
 @click.option("--limits", required=True)
-def log_writer(folder: Path, stem: str, limits: str) -> None:
+@click.option("--quick", "is_quick", is_flag=True)
+def log_writer(folder: Path, stem: str, limits: str, *, is_quick: bool) -> None:
     """Make a log's records of its spool: `gateway run` starts this, nobody else."""
     logs.begin(sys.stderr, "text", "info")
     # It ends when all is written: the gateway gets these, and then ends its standard input.
@@ -36,7 +37,7 @@ def log_writer(folder: Path, stem: str, limits: str) -> None:
             random=os.urandom,
             limits=LogLimits(**json.loads(limits)),
         )
-        write(LogFiles(folder, stem), proving, _now, sys.stdin.fileno())
+        write(LogFiles(folder, stem), proving, _now, sys.stdin.fileno(), is_quick=is_quick)
     except (GatewayError, OSError) as error:
         print(f"the log's writer: {error}", file=sys.stderr)
         sys.exit(1)

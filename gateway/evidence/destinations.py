@@ -5,12 +5,11 @@ Never: clients, payloads, files."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from gateway.evidence.memo import Memo
-from gateway.evidence.segments import range_text, segment_of
+from gateway.evidence.segments import segment_of
+from gateway.evidence.texts import PREFIX_GAP, prefix_text, to_json, to_json_array
 from gateway.flow.account import evidence_account
 from gateway.flow.epoch import Epoch
 from gateway.model import Endpoint, Facts, FlowKey, Place, Transport
@@ -22,14 +21,6 @@ _MAX_MEMBERSHIPS = 8_192
 
 # A flow of nobody's: what is asked about it rests on the place, or on the destination alone.
 _NOBODY = FlowKey(Transport.UDP, Endpoint(bytes(4), 0), Endpoint(bytes(4), 0))
-
-to_json = json.JSONEncoder(separators=(",", ":")).encode
-"""Gives JSON text (RFC 8259) in ASCII, without spaces and line ends."""
-
-
-def to_json_array(texts: Iterable[str]) -> str:
-    """Give the JSON array of texts, as to_json does, in a third of the time."""
-    return f"[{','.join(map(to_json, texts))}]"
 
 
 class Memberships(NamedTuple):
@@ -48,10 +39,6 @@ class Words(NamedTuple):
     first: bytes
     """The first address of the prefix; b"": no prefix was left out."""
     last: bytes
-
-
-PREFIX_GAP = "\0"
-"""JSON text never has it."""
 
 
 class Destinations:
@@ -87,7 +74,7 @@ class Destinations:
             if segment.first:
                 # Inside a JSON text every quotation mark has a backslash before it: this is
                 # between texts.
-                text = text.replace(prefix(segment.first, segment.last), PREFIX_GAP)
+                text = text.replace(prefix_text(segment.first, segment.last), PREFIX_GAP)
             self._words[segment.words] = text
         return Words(text, segment.first, segment.last)
 
@@ -111,8 +98,3 @@ class Destinations:
     def _asked(self, address: bytes) -> str:
         evidence = self._atlas.evidence(address, widest=False)
         return to_json([evidence_account(one) for one in evidence])
-
-
-def prefix(first: bytes, last: bytes) -> str:
-    """Spell what PREFIX_GAP stands for."""
-    return f'"prefix":"{range_text(first, last)}"'

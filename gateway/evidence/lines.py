@@ -7,14 +7,11 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Mapping
 
-from gateway.evidence.destinations import to_json, to_json_array
 from gateway.evidence.pseudonyms import Pseudonyms
+from gateway.evidence.texts import to_json, to_json_array
 from gateway.flow.account import verdict_account
 from gateway.flow.guard import Leak
 from gateway.model import Endpoint, FlowKey, Identifier, Protocol, Traffic, Verdict
-
-UNSEEN = '"protocol":null,"message":null,"traffic":null,"plaintext":null'
-"""What a payload is that nobody has seen."""
 
 Message = tuple[Protocol, str, Traffic | None]
 

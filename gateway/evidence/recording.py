@@ -11,7 +11,7 @@ import datetime
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from gateway.evidence.destinations import Destinations, Memberships, to_json
+from gateway.evidence.destinations import Destinations, Memberships
 from gateway.evidence.entries import (
     DECIDED,
     NO_TEXT,
@@ -24,6 +24,7 @@ from gateway.evidence.entries import (
 from gateway.evidence.lines import Lines, message_text, verdict_text
 from gateway.evidence.memo import Memo
 from gateway.evidence.pseudonyms import Pseudonyms
+from gateway.evidence.texts import to_json
 from gateway.flow.epoch import Epoch
 from gateway.flow.table import Judged
 from gateway.model import Action, Content, Place, Transport, Verdict

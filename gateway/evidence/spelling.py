@@ -7,12 +7,10 @@ from __future__ import annotations
 import datetime
 
 from gateway.errors import DataError
-from gateway.evidence.destinations import PREFIX_GAP, prefix
 from gateway.evidence.entries import NO_TEXT, Decision
-from gateway.evidence.lines import UNSEEN
 from gateway.evidence.memo import Memo
 from gateway.evidence.pseudonyms import client_name
-from gateway.evidence.segments import host_text
+from gateway.evidence.texts import PREFIX_GAP, UNSEEN, host_text, prefix_text
 from gateway.model import Transport
 
 _MAX_TIMES = 1_024
@@ -73,7 +71,7 @@ class Spelling:
     def _words(self, whose: tuple[int, bytes, bytes, bytes]) -> str:
         words, _, first, last = whose
         text = self._texts[words]
-        return text.replace(PREFIX_GAP, prefix(first, last)) if first else text
+        return text.replace(PREFIX_GAP, prefix_text(first, last)) if first else text
 
 
 def _time(time_ms: int) -> str:

@@ -30,7 +30,9 @@ _PAUSE_S = 0.1
 # A full disk is tried again.
 _STUCK_S = 1.0
 # A writer whose gateway was killed copies what is there; who comes next waits for it.
-_LOCKED_S = 10.0
+_LOCKED_S = 30.0
+# At the stop a writer that has only what is left over gets so long.
+_PATIENCE_S = 2.0
 # A million decisions are copied in so long; what is not is copied at the next start.
 _STOP_S = 30.0
 # A flood of new flows is judged first and written later: the writer has what is left over, and
@@ -127,8 +129,12 @@ class WriterProcess:
             _log.error("the log's writer has ended ({status}); another starts", status=status)
             self._let_go(self._process)
         self.restarts += 1
+        self._start(is_quick=False)
+
+    def _start(self, *, is_quick: bool) -> None:
+        argv = [*self._argv, "--quick"] if is_quick else self._argv
         try:
-            self._process = subprocess.Popen(self._argv, stdin=subprocess.PIPE)
+            self._process = subprocess.Popen(argv, stdin=subprocess.PIPE)
         except OSError as error:
             self._process = None
             _log.error("the log's writer cannot start: {reason}", reason=str(error))
@@ -147,16 +153,25 @@ class WriterProcess:
         """LogWriter API: what it has not copied then stays for the next start."""
         if self._process is None:
             return
-        if self._process.poll() is not None and spool_files(self._files):
-            self.look()  # it died before it was done: another does the rest
-        process, self._process = self._process, None
+        if self._ended(self._process, _PATIENCE_S):
+            return
+        # On a busy host what is left over is nothing.  One that is killed has lost nothing.
+        self._process.kill()
+        self._process.wait()
+        self._start(is_quick=True)
+        if self._process is not None and not self._ended(self._process, _STOP_S):
+            _log.error("the log's writer is not done; the next start goes on with it")
+            self._process.kill()
+            self._process.wait()
+
+    def _ended(self, process: subprocess.Popen[bytes], within_s: float) -> bool:
+        """Have a process end; False: it does not, or has left something."""
         self._let_go(process)
         try:
-            process.wait(_STOP_S)
+            process.wait(within_s)
         except subprocess.TimeoutExpired:
-            _log.error("the log's writer is not done; the next start goes on with it")
-            process.kill()
-            process.wait()
+            return False
+        return not spool_files(self._files)
 
     def _let_go(self, process: subprocess.Popen[bytes]) -> None:
         if process.stdin is not None:
@@ -164,16 +179,20 @@ class WriterProcess:
                 process.stdin.close()
 
 
-def write(files: LogFiles, proving: Proving, now: Now, alive: int) -> None:
+def write(
+    files: LogFiles, proving: Proving, now: Now, alive: int, *, is_quick: bool = False
+) -> None:
     """Be the writer: copy what is spooled until who spools is gone, and all is copied.
 
     Args:    alive: a descriptor that ends when who spools does.
+             is_quick: as quickly as can be, and not with what is left over.
     Raises:  DataError: this log cannot be gone on with; OSError.
     """
-    os.nice(_NICE)
     # Set aside it is at a start only: here the gateway would not know what is in it.
     journal, transcriber = _opened(files, now, proving, sets_aside=False)
     is_over = False
+    if not is_quick:
+        os.nice(_NICE)
     try:
         while True:
             has_more = transcriber.step()
