@@ -260,6 +260,7 @@ class Core:
         return True
 
     def _announce(self, epoch: Epoch) -> None:
+        self.witness.entered(epoch)
         _log.info(
             'epoch {epoch}: policy "{policy}" {revision}, data {data}',
             epoch=epoch.number,

@@ -171,6 +171,11 @@ class DecisionLog:
         self._decided["canary"] += 1
         return self._add(self._lines.event("canary", outcome))
 
+    def write_epoch(self, epoch: Epoch) -> bool:
+        """Append that a policy with its data came into force."""
+        self._decided["epoch"] += 1
+        return self._add(self._lines.entered(epoch))
+
     def begin_batch(self) -> None:
         """Gather records from now on."""
         self._is_batch = self._is_batch_whole = True

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from gateway.evidence.pseudonyms import Pseudonyms
 from gateway.evidence.texts import to_json, to_json_array
 from gateway.flow.account import verdict_account
+from gateway.flow.epoch import Epoch
 from gateway.flow.guard import Leak
 from gateway.model import Endpoint, FlowKey, Identifier, Protocol, Traffic, Verdict
 
@@ -47,6 +48,15 @@ class Lines:
         ]
         account = {"found": str(leak.found), "plaintext": shown}
         return f'{head},"leak":{to_json(account)}}}\n'
+
+    def entered(self, epoch: Epoch) -> str:
+        """Spell that a policy with its data came into force."""
+        policy = epoch.policy
+        account = {"number": epoch.number, "name": policy.name, "mode": str(policy.mode)}
+        return (
+            f'{{"time":"{self._time()}","epoch":{to_json(account)},'
+            f'"policy":{to_json(policy.revision)},"data":{to_json(epoch.atlas.revision)}}}\n'
+        )
 
     def event(self, kind: str, account: Mapping[str, object]) -> str:
         """Spell what happened to the log itself, or a canary's outcome."""

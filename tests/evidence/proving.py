@@ -15,7 +15,7 @@ from gateway.evidence.notes import Signer
 
 SIGNER = Signer(b"s" * 32)
 OTHER_SIGNER = Signer(b"t" * 32)
-OWN = ("begin", "gap", "end")
+OWN = ("begin", "gap", "end", "epoch")
 
 
 def nothing() -> Mapping[str, int]:
