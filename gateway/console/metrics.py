@@ -138,6 +138,16 @@ def _ways(said: Status) -> Iterator[Metric]:
         for kind, count in sorted(one["counters"].items()):
             carried.add_metric((f"{one['kind']} {one['at']}", kind), count)
     yield carried
+    # "held" falls too.
+    help_ = "Packets, streams and octets that came in, and where they went: it adds up."
+    packets = GaugeMetricFamily("gateway_listener_packets", help_, labels=("listener", "kind"))
+    told = [(f"{one['kind']} {one['at']}", one["packets"]) for one in said["listeners"]]
+    if said["router"] is not None:
+        told.append(("router", said["router"]["packets"]))
+    for listener, counts in told:
+        for kind, count in sorted(counts.items()):
+            packets.add_metric((listener, kind), count)
+    yield packets
 
 
 def _nearest(said: Status) -> Iterator[Metric]:

@@ -73,6 +73,8 @@ class Door:
     """Where it listens: an address, or an interface."""
     counters: Mapping[str, int]
     """What it carried and dropped, by kind."""
+    packets: Mapping[str, int] = field(default_factory=dict)
+    """Where packets, streams and octets went: what came in, and its parts (docs/evidence.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,12 @@ def _data(core: Core) -> Status:
 
 
 def _door(one: Door) -> Status:
-    return {"kind": one.kind, "at": one.at, "counters": dict(one.counters)}
+    return {
+        "kind": one.kind,
+        "at": one.at,
+        "counters": dict(one.counters),
+        "packets": dict(one.packets),
+    }
 
 
 def _exit(name: str, one: Exit) -> Status:
@@ -235,7 +242,11 @@ def _leaks(core: Core) -> Status:
 
 
 def _router(router: RouterMode) -> Status:
-    return {"trouble": router.trouble, "counters": dict(router.counters)}
+    return {
+        "trouble": router.trouble,
+        "counters": dict(router.counters),
+        "packets": dict(router.carried),
+    }
 
 
 def _troubles(said: Status) -> Iterator[str]:

@@ -144,7 +144,13 @@ class RouterMode:
     @property
     def packets(self) -> Mapping[str, int]:
         """Where packets went so far, by name; it adds up (docs/evidence.md, Counts)."""
-        return {**self._judging.packets, **self._dropped()}
+        return {**self.carried, **self._dropped()}
+
+    @property
+    def carried(self) -> Mapping[str, int]:
+        """The same but for what the kernel dropped by itself, which takes a while to ask."""
+        tcp = {f"tcp: {name}": count for name, count in self._tcp.packets.items()}
+        return {**self._judging.packets, **tcp}
 
     def _dropped(self) -> Mapping[str, int]:
         try:
