@@ -167,8 +167,8 @@ def _nearest(said: Status) -> Iterator[Metric]:
 
 def _log(said: Status) -> Iterator[Metric]:
     for name, help_, key in (
-        ("gateway_log_records_written", "Decisions written down.", "written"),
-        ("gateway_log_records_lost", "Decisions that could not be written down.", "lost"),
+        ("gateway_log_records_written", "Records written down.", "written"),
+        ("gateway_log_records_lost", "Records that could not be written down.", "lost"),
     ):
         yield CounterMetricFamily(name, help_, value=said["log"][key])
 

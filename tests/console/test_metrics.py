@@ -118,7 +118,7 @@ class MetricsTests(Numbers):
             "gateway_rule_hits_total{rule=never}": 0,
             "gateway_rule_hits_total{rule=default}": 1,
             "gateway_flows{}": 2,
-            "gateway_log_records_written_total{}": 2,
+            "gateway_log_records_written_total{}": 3,
             "gateway_listener_events_total{kind=blocked,listener=socks5 127.0.0.1:1080}": 3,
             "gateway_exit_up{exit=a}": 1,
             "gateway_exit_rtt_seconds{exit=a}": 0.25,
