@@ -13,8 +13,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from gateway.console.counts import Counts
 from gateway.console.status import Status
+from gateway.counts import Counts
 from gateway.flow.epoch import Epoch
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -28,7 +28,7 @@ class Metrics(Collector):
         self,
         status: Callable[[], Status],
         epoch: Callable[[], Epoch],
-        counts: Counts,
+        counts: Callable[[], Counts],
         now: Callable[[], datetime.datetime],
     ) -> None:
         """Ask nothing yet."""
@@ -60,11 +60,12 @@ class Metrics(Collector):
             outcomes = said["canaries"]["outcomes"]
             yield _counter("gateway_canaries", help_, "outcome", outcomes)
         if said["router"] is not None:
+            yield from _workers(said)
             counters = said["router"]["counters"]
             yield _counter("gateway_router_events", "Of router mode, by kind.", "kind", counters)
 
     def _decisions(self) -> Iterator[Metric]:
-        counts = self._counts
+        counts = self._counts()
         help_ = "Decisions, by action and by what the traffic is for."
         yield _pairs("gateway_decisions", help_, ("action", "traffic"), counts.decisions)
         help_ = "Decisions, by the country where the destination stands."
@@ -163,6 +164,23 @@ def _nearest(said: Status) -> Iterator[Metric]:
     yield CounterMetricFamily("gateway_nearest_changes", help_, value=nearest["changes"])
     help_ = "UDP flows that were taken off a silent exit."
     yield CounterMetricFamily("gateway_nearest_flows_moved", help_, value=nearest["moved"])
+
+
+def _workers(said: Status) -> Iterator[Metric]:
+    up = GaugeMetricFamily("gateway_worker_up", "1: it judges its queue.", labels=("queue",))
+    help_ = "Since its last report; what it counted since is in no sum."
+    age = GaugeMetricFamily("gateway_worker_report_age_seconds", help_, labels=("queue",))
+    help_ = "Times that it ended without being told to."
+    ends = CounterMetricFamily("gateway_worker_ends", help_, labels=("queue",))
+    for one in said["workers"]:
+        queue = (str(one["queue"]),)
+        up.add_metric(queue, one["up"])
+        ends.add_metric(queue, one["ends"])
+        if one["age_s"] is not None:
+            age.add_metric(queue, one["age_s"])
+    yield up
+    yield age
+    yield ends
 
 
 def _log(said: Status) -> Iterator[Metric]:

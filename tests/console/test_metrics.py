@@ -10,10 +10,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway import config
-from gateway.console.counts import NOWHERE, OTHERS, Counts
 from gateway.console.metrics import Metrics
 from gateway.console.status import Door, Process, status
 from gateway.core import Core
+from gateway.counts import NOWHERE, OTHERS, Counts
 from gateway.flow.guard import leak_of
 from gateway.flow.table import Judged
 from gateway.model import Axis, Facts, FlowKey, Identifier, IdentifierKind, Place
@@ -73,7 +73,10 @@ class Numbers(SynchronousTestCase):
         process = Process(self.core, (door,), ways, None, nearest=Chosen())
         began = datetime(2026, 11, 23, 11, tzinfo=UTC)
         self.metrics = Metrics(
-            lambda: status(process, began), lambda: self.core.table.epoch, self.counts, world().now
+            lambda: status(process, began),
+            lambda: self.core.table.epoch,
+            lambda: self.counts,
+            world().now,
         )
 
     def numbers(self) -> dict[str, float]:
