@@ -63,6 +63,8 @@ class World:
     reach: Reach = field(default_factory=Direct)
     in_thread: Callable[..., Deferred[Any]] = maybeDeferred
     """Calls a function that takes long, so that the reactor goes on meanwhile."""
+    spools: bool = False
+    """Whether the decision log is written by a process of its own."""
 
     @classmethod
     def of_host(cls) -> World:
@@ -71,6 +73,7 @@ class World:
             now=lambda: datetime.datetime.now(datetime.UTC),
             random_octets=os.urandom,
             in_thread=deferToThread,
+            spools=True,
         )
 
 
@@ -257,6 +260,7 @@ class Core:
         return True
 
     def _announce(self, epoch: Epoch) -> None:
+        self.witness.entered(epoch)
         _log.info(
             'epoch {epoch}: policy "{policy}" {revision}, data {data}',
             epoch=epoch.number,
@@ -281,7 +285,9 @@ class Core:
                 counting=self._counted,
                 in_thread=self.world.in_thread,
             )
-            return DecisionLog(directory, pseudonyms, self.world.now, proving, name)
+            return DecisionLog(
+                directory, pseudonyms, self.world.now, proving, name, spools=self.world.spools
+            )
         except GatewayError as error:
             if self.config.evidence.required:
                 raise

@@ -89,7 +89,9 @@ class Gateway:
     def _process(self) -> Process:
         config = self.core.config
         doors = zip(config.doors, self.bound, self.listeners, strict=False)
-        listeners = [Door(one.kind, str(at), door.counters) for one, at, door in doors]
+        listeners = [
+            Door(one.kind, str(at), door.counters, door.packets) for one, at, door in doors
+        ]
         listeners += [Door(one.kind, one.interface, {}) for one in config.transparent]
         exits: dict[str, Way] = dict(self.outward.exits)
         nearest = self.outward.nearest if self.outward.tunnels else None
@@ -166,7 +168,7 @@ class ExitServer:
         self.core.on_adopted.append(self._exit.rejudge)
         self._attendance = Attendance(reactor, self.core, self._process, seen)
         self.canaries = Canaries(reactor, self.core, config.canaries)
-        self.core.counting.append(lambda: self.counters)
+        self.core.counting.append(lambda: {**self.counters, **self._exit.packets})
         self.bound: Endpoint | None = None
 
     def start(self) -> None:
@@ -185,7 +187,7 @@ class ExitServer:
         self._attendance.start()
 
     def _process(self) -> Process:
-        door = Door("exit", str(self.bound), self.counters)
+        door = Door("exit", str(self.bound), self.counters, self._exit.packets)
         return Process(self.core, (door,), {}, None, canaries=self.canaries)
 
     @property

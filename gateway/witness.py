@@ -48,6 +48,11 @@ class Witness:
         self._said = 0
         self._batch: list[FlowKey] | None = None
 
+    def entered(self, epoch: Epoch) -> None:
+        """Write down that an epoch came into force."""
+        if self.log is not None:
+            self.log.write_epoch(epoch)
+
     def begin_batch(self) -> None:
         """Gather decisions from now on, to write them together."""
         if self.log is not None:

@@ -134,7 +134,7 @@ class CanariesTests(SynchronousTestCase):
         log = self.core.witness.log
         assert log is not None
         decided = {name for name in log._counted() if name.startswith("decided")}
-        self.assertEqual(decided, {"decided: canary"})
+        self.assertEqual(decided, {"decided: canary", "decided: epoch"})
 
     def test_through(self) -> None:
         """One that gets through is an alarm, and nothing of it leaves: there is no socket."""

@@ -84,6 +84,30 @@ class CoreTests(SynchronousTestCase):
         self.assertIs(self.successResultOf(core.reload()), False)
         self.assertEqual(core.table.epoch.policy.name, "closed")
 
+    def test_epoch_records(self) -> None:
+        """What is in force from when on is in the log, by the hashes that decisions name, also
+        where nothing is decided; what was refused is not."""
+        core = self.core()
+        (self.folder / "policy.yaml").write_text("policy: closed\n")
+        self.successResultOf(core.reload())
+        (self.folder / "policy.yaml").write_text("policy: broken\ndefault: open\n")
+        self.successResultOf(core.reload())
+        core.table.judge(AMERICAN, NOISE)
+        lines = (self.folder / "evidence" / "decisions.jsonl").read_text().splitlines()
+        records = [json.loads(line) for line in lines]
+        entered = [one for one in records if "epoch" in one]
+        self.assertEqual(
+            [one["epoch"] for one in entered],
+            [
+                {"number": 1, "name": "promise", "mode": "enforce"},
+                {"number": 2, "name": "closed", "mode": "enforce"},
+            ],
+        )
+        (decision,) = (one for one in records if "verdict" in one)
+        for revision in ("policy", "data"):
+            self.assertEqual(decision[revision], entered[1][revision])
+        self.assertNotEqual(entered[0]["policy"], entered[1]["policy"])
+
     def test_failing_case(self) -> None:
         """A policy that does not do what its cases say is refused, at the case's line: by a reload,
         and at the start."""

@@ -17,6 +17,7 @@ _WHERE = MappingProxyType(
         "init": ("running", "init"),
         "demo": ("running", "demo_"),
         "worker": ("running", "worker"),
+        "log-writer": ("writing", "log_writer"),
         "check": ("checking", "check"),
         "explain": ("asking", "explain"),
         "test": ("asking", "test"),

@@ -124,6 +124,12 @@ def _show(console: Console, said: dict[str, Any]) -> None:
     _row(console, "flows", str(said["flows"]))
     for reason, count in said["refusals"].items():
         _row(console, "refused", f"{count} new flows: {reason}")
+    for one in said["workers"]:
+        age = "no report yet" if one["age_s"] is None else f"reported {one['age_s']} s ago"
+        ended = f", ended {one['ends']} times" if one["ends"] else ""
+        flows = "" if one["flows"] is None else f", {one['flows']} flows"
+        judges = "judges" if one["up"] else "[red]is not there[/]"
+        _row(console, "worker", f"queue {one['queue']}: {age}{flows}{ended}, ", judges)
     where = log["path"] or "nothing is written down"
     _row(console, "log", f"{where}, {log['written']} written, {log['lost']} lost")
 

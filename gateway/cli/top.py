@@ -118,7 +118,7 @@ def _head(said: Said, rate: float | None) -> Group:
         f"[bold {'green' if is_well else 'red'}]{status['health']}[/]  "
         f'policy "{escape(policy["name"])}" {policy["revision"]}, epoch {policy["epoch"]}{shadow}',
         *(f"  [red]{escape(trouble)}[/]" for trouble in status["troubles"]),
-        f"{flows['now']['total']:,} flows, "
+        f"{flows['flows']:,} flows, "
         + ("" if rate is None else f"{rate:,.1f} decisions a second, ")
         + f"{of} of {_decided(said):,} blocked since the start; "
         f"data at most {max(ages, default=0)} days old; {log['written']:,} records, "

@@ -18,6 +18,7 @@ from gateway.evidence.notes import MAX_NOTE_LEN, PublicKey, to_base64
 from gateway.evidence.proofs import MAX_PROOF_LEN, read_proof
 from gateway.evidence.verifying import Asked, Report
 from gateway.evidence.verifying import verify as verify_log
+from gateway.reporting.accounts import balances
 
 
 @click.command()
@@ -148,6 +149,7 @@ def account(report: Report) -> dict[str, object]:
         "records": report.records,
         "proven": report.proven,
         "last_checkpoint": last and {"size": last.size, "time": last.time, "counts": last.counts},
+        "balances": [] if last is None else balances(last.counts),
         "findings": [{"where": one.where, "what": one.what} for one in report.findings],
         "proven_too": report.shown,
         "not_proven": report.open,
@@ -174,6 +176,17 @@ def _show(reports: list[Report], findings: list[str], *, is_key_beside: bool) ->
         click.echo(f"BROKEN {finding}", err=True)
 
 
+def _balanced(last: Checkpoint) -> Iterator[str]:
+    """Say whether what the last checkpoint counts adds up."""
+    found = balances(last.counts)
+    held = sum(one["holds"] for one in found)
+    if found:
+        yield f"  {held} of {len(found)} balances of its counts hold"
+    for one in found:
+        if not one["holds"]:
+            yield f"  Does not add up: {one['what']}: {one['in']} came, {one['out']} went"
+
+
 def sentences(report: Report) -> Iterator[str]:
     """Say what is concluded about a log."""
     if report.last is None:
@@ -184,6 +197,7 @@ def sentences(report: Report) -> Iterator[str]:
         f"{report.checkpoints} checkpoints, the last of {report.last.time}"
     )
     yield f"  log: {report.origin}"
+    yield from _balanced(report.last)
     for sentence in report.shown:
         yield f"  Proven: {sentence}."
     for sentence in report.open:

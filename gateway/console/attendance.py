@@ -13,7 +13,6 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
 from gateway.console.control import Control, path_of
-from gateway.console.counts import Counts
 from gateway.console.explaining import Explaining
 from gateway.console.guarding import Guard, Scope, Token
 from gateway.console.live import Live, Part
@@ -24,8 +23,10 @@ from gateway.console.status import Process, Status, status
 from gateway.console.telling import Telling
 from gateway.console.web import Answers, Api
 from gateway.core import Core
+from gateway.counts import Counts
 from gateway.errors import CarryError, InputError
 from gateway.model import Endpoint
+from gateway.routing.accounts import WorkerState
 from gateway.watching import Watch
 
 _log = Logger(namespace="gateway.console")
@@ -41,7 +42,8 @@ class Attendance:
         self._config = config = core.config
         self._process = process
         self._started = core.world.now()
-        self._telling = telling = Telling(reactor, core, seen)
+        self._seen = seen
+        self._telling = telling = Telling(reactor, core, seen.recent, self._counts, self._states)
         asked: dict[str, Part] = {"status": partial(maybeDeferred, self.status)}
         asked["flows"] = telling.flows
         asked["policy"] = partial(maybeDeferred, telling.policy)
@@ -49,13 +51,22 @@ class Attendance:
         self._control = Control(reactor, path_of(config), asked, core.reload)
         self._live = Live(reactor, asked, core.world.random_octets(6).hex())
         self._watch = Watch(reactor, core) if config.watch else None
-        self._web = None if config.console is None else self._console(reactor, core, seen.counts)
+        self._web = None if config.console is None else self._console(reactor, core)
 
     def status(self) -> Status:
         """Give the process's status."""
         return status(self._process(), self._started)
 
-    def _console(self, reactor: Any, core: Core, counts: Counts) -> Web:
+    def _counts(self) -> Counts:
+        """Give what was decided, by all processes that judge."""
+        router = self._process().router
+        return self._seen.counts if router is None else router.with_workers(self._seen.counts)
+
+    def _states(self) -> tuple[WorkerState, ...]:
+        router = self._process().router
+        return () if router is None else router.workers
+
+    def _console(self, reactor: Any, core: Core) -> Web:
         section = core.config.console
         assert section is not None, "asked for"
         address = Endpoint.parse(section.address)
@@ -64,7 +75,7 @@ class Attendance:
             Token(one.name, one.sha256, frozenset(map(Scope, one.scopes))) for one in section.tokens
         ]
         guard = Guard(reactor.seconds, hosts, tokens, reads_freely=not tokens)
-        metrics = Metrics(self.status, lambda: core.table.epoch, counts, core.world.now)
+        metrics = Metrics(self.status, lambda: core.table.epoch, self._counts, core.world.now)
         explaining = Explaining(reactor.seconds, lambda: core.table.epoch)
         answers = Answers(
             *(self.status, metrics, core.reload, self._telling, explaining, self._live)

@@ -12,7 +12,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Cooperator
 
-from gateway.console.counts import NOWHERE
+from gateway.counts import NOWHERE
 from gateway.flow.epoch import Epoch
 from gateway.flow.table import Flow, FlowTable
 from gateway.model import Axis, Facts, Place

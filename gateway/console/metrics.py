@@ -13,8 +13,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from gateway.console.counts import Counts
 from gateway.console.status import Status
+from gateway.counts import Counts
 from gateway.flow.epoch import Epoch
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -28,7 +28,7 @@ class Metrics(Collector):
         self,
         status: Callable[[], Status],
         epoch: Callable[[], Epoch],
-        counts: Counts,
+        counts: Callable[[], Counts],
         now: Callable[[], datetime.datetime],
     ) -> None:
         """Ask nothing yet."""
@@ -60,11 +60,12 @@ class Metrics(Collector):
             outcomes = said["canaries"]["outcomes"]
             yield _counter("gateway_canaries", help_, "outcome", outcomes)
         if said["router"] is not None:
+            yield from _workers(said)
             counters = said["router"]["counters"]
             yield _counter("gateway_router_events", "Of router mode, by kind.", "kind", counters)
 
     def _decisions(self) -> Iterator[Metric]:
-        counts = self._counts
+        counts = self._counts()
         help_ = "Decisions, by action and by what the traffic is for."
         yield _pairs("gateway_decisions", help_, ("action", "traffic"), counts.decisions)
         help_ = "Decisions, by the country where the destination stands."
@@ -138,6 +139,16 @@ def _ways(said: Status) -> Iterator[Metric]:
         for kind, count in sorted(one["counters"].items()):
             carried.add_metric((f"{one['kind']} {one['at']}", kind), count)
     yield carried
+    # "held" falls too.
+    help_ = "Packets, streams and octets that came in, and where they went: it adds up."
+    packets = GaugeMetricFamily("gateway_listener_packets", help_, labels=("listener", "kind"))
+    told = [(f"{one['kind']} {one['at']}", one["packets"]) for one in said["listeners"]]
+    if said["router"] is not None:
+        told.append(("router", said["router"]["packets"]))
+    for listener, counts in told:
+        for kind, count in sorted(counts.items()):
+            packets.add_metric((listener, kind), count)
+    yield packets
 
 
 def _nearest(said: Status) -> Iterator[Metric]:
@@ -155,10 +166,27 @@ def _nearest(said: Status) -> Iterator[Metric]:
     yield CounterMetricFamily("gateway_nearest_flows_moved", help_, value=nearest["moved"])
 
 
+def _workers(said: Status) -> Iterator[Metric]:
+    up = GaugeMetricFamily("gateway_worker_up", "1: it judges its queue.", labels=("queue",))
+    help_ = "Since its last report; what it counted since is in no sum."
+    age = GaugeMetricFamily("gateway_worker_report_age_seconds", help_, labels=("queue",))
+    help_ = "Times that it ended without being told to."
+    ends = CounterMetricFamily("gateway_worker_ends", help_, labels=("queue",))
+    for one in said["workers"]:
+        queue = (str(one["queue"]),)
+        up.add_metric(queue, one["up"])
+        ends.add_metric(queue, one["ends"])
+        if one["age_s"] is not None:
+            age.add_metric(queue, one["age_s"])
+    yield up
+    yield age
+    yield ends
+
+
 def _log(said: Status) -> Iterator[Metric]:
     for name, help_, key in (
-        ("gateway_log_records_written", "Decisions written down.", "written"),
-        ("gateway_log_records_lost", "Decisions that could not be written down.", "lost"),
+        ("gateway_log_records_written", "Records written down.", "written"),
+        ("gateway_log_records_lost", "Records that could not be written down.", "lost"),
     ):
         yield CounterMetricFamily(name, help_, value=said["log"][key])
 

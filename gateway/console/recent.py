@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from gateway.console.counts import NOWHERE, Counts
+from gateway.counts import NOWHERE, Counts
 from gateway.flow.epoch import Epoch
 from gateway.flow.flows import Nobody
 from gateway.flow.table import Judged

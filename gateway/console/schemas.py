@@ -172,8 +172,12 @@ class Flows(Closed):
     recent: list[Decision]
     cost: Cost
     shares: int
-    """How many processes share the flows (router mode's workers); this is what the first decides.
-    """
+    """How many processes share the flows (router mode's workers).  `now` and `recent` are the first
+    one's; all other numbers are sums."""
+    flows: int
+    """That all of them remember now."""
+    silent: list[int]
+    """Queues of those that are not there: their numbers are as they were."""
 
 
 class Country(Closed):

@@ -13,11 +13,15 @@ from typing import Any, Protocol
 from gateway.canaries import ALARMS, Canaries
 from gateway.core import Core
 from gateway.flow.guard import Found
+from gateway.routing.accounts import WorkerState
 from gateway.routing.mode import RouterMode
 from gateway.tunnel.ledger import Account, Route
 
 # Endpoints in the ledger that is shown; a call has some ten.
 _MAX_ACCOUNTS = 100
+
+# Of a worker that tells every two seconds, and may load a policy meanwhile.
+_SILENT_S = 15.0
 
 _ALARM = datetime.timedelta(hours=1)
 """So long an identifier in plaintext is a trouble."""
@@ -25,7 +29,8 @@ _ALARM = datetime.timedelta(hours=1)
 Status = dict[str, Any]
 """JSON: health ("ok" or "trouble"), troubles (a sentence each), version, pid, started, policy,
 last_load, data, listeners, exits, nearest (null: nothing to choose), ledger, scrub, flows,
-refusals, leaks, log, canaries, router; times are ISO 8601, UTC."""
+refusals, leaks, log, canaries, router, workers (those beside this process;
+the numbers are sums with theirs); times are ISO 8601, UTC."""
 
 
 class Exit(Protocol):
@@ -73,6 +78,8 @@ class Door:
     """Where it listens: an address, or an interface."""
     counters: Mapping[str, int]
     """What it carried and dropped, by kind."""
+    packets: Mapping[str, int] = field(default_factory=dict)
+    """Where packets, streams and octets went: what came in, and its parts (docs/evidence.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +122,7 @@ def status(process: Process, started: datetime.datetime) -> Status:
         "canaries": None if process.canaries is None else _canaries(process.canaries),
         "router": None if process.router is None else _router(process.router),
     }
+    said["workers"] = [] if process.router is None else _add_workers(said, process.router)
     troubles = list(_troubles(said))
     return {"health": "trouble" if troubles else "ok", "troubles": troubles, **said}
 
@@ -161,7 +169,12 @@ def _data(core: Core) -> Status:
 
 
 def _door(one: Door) -> Status:
-    return {"kind": one.kind, "at": one.at, "counters": dict(one.counters)}
+    return {
+        "kind": one.kind,
+        "at": one.at,
+        "counters": dict(one.counters),
+        "packets": dict(one.packets),
+    }
 
 
 def _exit(name: str, one: Exit) -> Status:
@@ -235,7 +248,42 @@ def _leaks(core: Core) -> Status:
 
 
 def _router(router: RouterMode) -> Status:
-    return {"trouble": router.trouble, "counters": dict(router.counters)}
+    return {
+        "trouble": router.trouble,
+        "counters": dict(router.counters),
+        "packets": dict(router.carried),
+    }
+
+
+def _add_workers(said: Status, router: RouterMode) -> list[Status]:
+    """Tell of each worker, and add to the numbers what they counted."""
+    numbers, states = router.of_workers, router.workers
+    for group, into in (
+        ("refusals", said["refusals"]),
+        ("found", said["leaks"]),
+        ("log", said["log"]),
+        ("counters", said["router"]["counters"]),
+        ("packets", said["router"]["packets"]),
+        ("canaries", {} if said["canaries"] is None else said["canaries"]["outcomes"]),
+    ):
+        for name, count in numbers.get(group, {}).items():
+            into[name] = into.get(name, 0) + count
+    said["flows"] += sum(one.account.flows for one in states if one.account is not None)
+    return [_worker(one) for one in states]
+
+
+def _worker(one: WorkerState) -> Status:
+    account = one.account
+    packets = {} if account is None else account.numbers.get("packets", {})
+    return {
+        "queue": one.queue,
+        "up": one.is_ready,
+        "age_s": None if one.age_s is None else round(one.age_s, 1),
+        "ends": one.ends,
+        "flows": None if account is None else account.flows,
+        "epoch": None if account is None else account.epoch,
+        "packets": packets.get("queue: packets: in"),
+    }
 
 
 def _troubles(said: Status) -> Iterator[str]:
@@ -258,5 +306,10 @@ def _troubles(said: Status) -> Iterator[str]:
     for one in (said["canaries"] or {"last": ()})["last"]:
         if one["outcome"] in ALARMS:
             yield f"canary {one['flow']} ({one['note']}): {one['outcome']}"
+    for one in said["workers"]:
+        if not one["up"]:
+            yield f"the worker of queue {one['queue']} is not there: its new flows are dropped"
+        elif one["age_s"] is not None and one["age_s"] > _SILENT_S:
+            yield f"the worker of queue {one['queue']} has said nothing for {one['age_s']:.0f} s"
     if said["router"] is not None and said["router"]["trouble"]:
         yield f"router mode: {said['router']['trouble']}"

@@ -7,18 +7,21 @@ import datetime
 import os
 import resource
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from gateway.audit.countries import countries
 from gateway.console.flows import FlowSums, by_action
-from gateway.console.recent import Seen
+from gateway.console.recent import Recent
 from gateway.core import Core
+from gateway.counts import Counts
 from gateway.errors import GatewayError
 from gateway.evidence.keys import load_key
 from gateway.evidence.pseudonyms import KEY_LEN, Pseudonyms
 from gateway.policy.rule import Rule
+from gateway.routing.accounts import WorkerState, added
 
 Told = dict[str, Any]
 """A JSON object; gateway.console.schemas says what is in it."""
@@ -27,10 +30,22 @@ Told = dict[str, Any]
 class Telling:
     """Tells of a process."""
 
-    def __init__(self, reactor: Any, core: Core, seen: Seen) -> None:
-        """Begin."""
+    def __init__(
+        self,
+        reactor: Any,
+        core: Core,
+        recent: Recent,
+        counts: Callable[[], Counts],
+        workers: Callable[[], Sequence[WorkerState]],
+    ) -> None:
+        """Begin.
+
+        Args:    counts: gives what all processes decided; workers: those beside this one.
+        """
         self._core = core
-        self._seen = seen
+        self._recent = recent
+        self._counts = counts
+        self._workers = workers
         self._sums = FlowSums(reactor, core.table)
         self._pseudonyms = _pseudonyms(core)
 
@@ -43,7 +58,10 @@ class Telling:
         return self._sums.ask().addCallback(self._flows)
 
     def _flows(self, now: Told) -> Told:
-        counts, witness = self._seen.counts, self._core.witness
+        counts, witness = self._counts(), self._core.witness
+        states = self._workers()
+        told = [one.account for one in states if one.account is not None]
+        refused = added([{"": witness.refusals}, *({"": one.numbers["refusals"]} for one in told)])
         return {
             "now": now,
             "decided": {
@@ -52,18 +70,20 @@ class Telling:
                     {(what, act): n for (act, what), n in counts.decisions.items()}
                 ),
             },
-            "refused": dict(witness.refusals),
+            "refused": dict(refused[""]),
             "not_carried": dict(counts.uncarried),
             "names_barred": counts.unresolved,
-            "recent": self._seen.recent.told(self._pseudonyms.client),
+            "recent": self._recent.told(self._pseudonyms.client),
             "cost": _cost(),
             "shares": self._core.config.router.workers if self._core.config.transparent else 1,
+            "flows": now["total"] + sum(one.flows for one in told),
+            "silent": [one.queue for one in states if not one.is_ready],
         }
 
     def policy(self) -> Told:
         """Give the policy in force, with how often each rule has decided."""
         epoch = self._core.table.epoch
-        policy, counts = epoch.policy, self._seen.counts
+        policy, counts = epoch.policy, self._counts()
         hits = counts.rules(epoch)
         would = {rule: count for (_, rule), count in counts.would.items()}
         return {

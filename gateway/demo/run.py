@@ -109,8 +109,8 @@ class _Stage:
         self._talks = talks
         self._folder = folder
         self._direct, self._beyond = StandIn(talks), StandIn(talks)
-        self._gateway_world = dataclasses.replace(world, reach=self._direct)
-        self._exit_world = dataclasses.replace(world, reach=self._beyond)
+        self._gateway_world = dataclasses.replace(world, reach=self._direct, spools=False)
+        self._exit_world = dataclasses.replace(world, reach=self._beyond, spools=False)
         self._decisions = _Decisions()
         self._closing: list[Callable[[], Deferred[Any]]] = []
         self._steps = 0

@@ -1,6 +1,6 @@
 """The decision log.  Owns: one record a decision, singly or in batches; what the log says of
 itself.  Knows: what is lost when a record cannot be written.  Never: what a record says; payload
-octets."""
+octets; whether records are written to the log at once, or by another process."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import datetime
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 from twisted.logger import Logger
 
+from gateway.evidence.direct import Direct
 from gateway.evidence.files import LogFiles
-from gateway.evidence.journal import Journal, Proving
-from gateway.evidence.lines import Lines
+from gateway.evidence.journal import Proving
 from gateway.evidence.pseudonyms import Pseudonyms
+from gateway.evidence.recording import Recorder
+from gateway.evidence.spool import Spool
+from gateway.evidence.writing import spooling
 from gateway.flow.epoch import Epoch
 from gateway.flow.guard import Leak
 from gateway.flow.table import Judged
@@ -23,10 +27,47 @@ from gateway.model import Endpoint, FlowKey, Verdict
 
 _log = Logger(namespace="gateway.evidence")
 
-# A batch is written at this length, whoever may still want to add to it: some 200 records.
-_MAX_BATCH_LEN = 256 * 1024
+# So many records are written, whoever may still want to add to them: some 250 kB of log.
+_MAX_BATCH = 256
 
 NAME = "decisions.jsonl"
+
+
+class Sink(Protocol):
+    """Where records go."""
+
+    begins: Mapping[str, object]
+    """What the first record has to say."""
+    reason: str
+    """Why the last write failed."""
+
+    @property
+    def waiting(self) -> int:
+        """Records that wait."""
+
+    def say(self, entry: bytes) -> None:
+        """Take a text that entries rest on."""
+
+    def gather(self, line: str) -> None:
+        """Take a record, a line of JSON text."""
+
+    def gather_entries(self, pieces: list[bytes], count: int) -> None:
+        """Take so many decisions' entries, in pieces."""
+
+    def hand_over(self) -> int:
+        """Hand what waits to the operating system; give how many records of it are there."""
+
+    def cut(self) -> None:
+        """Have what was written signed."""
+
+    def sign_if_many(self) -> None:
+        """Have what was written signed, if it is much."""
+
+    def tick(self) -> None:
+        """Do what is due; called every few seconds."""
+
+    def close(self) -> None:
+        """Have everything written and signed."""
 
 
 class DecisionLog:
@@ -44,16 +85,21 @@ class DecisionLog:
         now: Callable[[], datetime.datetime],
         proving: Proving,
         name: str = NAME,
+        *,
+        spools: bool = False,
     ) -> None:
         """Open the log, and go on behind its last whole record.
 
         Args:    now: the time of day, UTC.  name: the file's.
+                 spools: what is decided is spooled, and a process of its own writes the log.
         Raises:  DataError: the directory or file cannot be made or written.
         """
         files = LogFiles(directory, name.removesuffix(".jsonl"))
         self.path = files.current
-        self._lines = Lines(pseudonyms, now)
         self._decided: Counter[str] = Counter()
+        self._judged: list[tuple[Judged, bytes | None]] = []
+        """Decisions that wait, and go by one epoch."""
+        self._epoch: Epoch | None = None
         self._counting = proving.counting
         self._is_batch = False
         self._is_batch_whole = True
@@ -68,7 +114,14 @@ class DecisionLog:
         """Kinds of the log's own records among those that wait: they come first."""
         self._in_hand = 0
         """Records, but for the log's own, that are being written."""
-        self._journal = Journal(files, now, dataclasses.replace(proving, counting=self._counted))
+        self._lines = Recorder(pseudonyms, now, self._say)
+        self._journal: Sink | Direct
+        if spools:
+            means = spooling(files, now, proving, self._counted)
+            self._journal = Spool(files, means, self._lines.begin)
+        else:
+            counted = dataclasses.replace(proving, counting=self._counted)
+            self._journal = Direct(files, now, counted, self._lines.begin)
         self._begins: Mapping[str, object] | None = self._journal.begins
         if not self._begins["clean"]:
             _log.warn(
@@ -76,17 +129,27 @@ class DecisionLog:
                 path=str(self.path),
                 records=self._begins["records"],
             )
+        self._owes = True
+        """Whether records of the log's own are due."""
         self._gather_own()
         if self._hand_over():
             self._journal.cut()  # from here on a log without a checkpoint is one that was robbed
+
+    def _say(self, entry: bytes) -> None:
+        self._journal.say(entry)
 
     def write(self, epoch: Epoch, judged: Judged, payload: bytes | None) -> bool:
         """Append one decision; False if it could not be written (a full disk).
 
         In a batch True says only that it was gathered.
         """
-        self._decided[str(judged.verdict.action)] += 1
-        return self._add(self._lines.decided(epoch, judged, payload))
+        if epoch is not self._epoch:
+            self._gather_judged()
+            self._epoch = epoch
+        self._judged.append((judged, payload))
+        if self._is_batch and len(self._judged) < _MAX_BATCH:
+            return True
+        return self._hand_over()
 
     def write_not_carried(self, key: FlowKey, verdict: Verdict, reason: str) -> bool:
         """Append that a verdict could not be carried out, and so was a block."""
@@ -107,6 +170,11 @@ class DecisionLog:
         """Append what became of a flow that the gateway sent itself."""
         self._decided["canary"] += 1
         return self._add(self._lines.event("canary", outcome))
+
+    def write_epoch(self, epoch: Epoch) -> bool:
+        """Append that a policy with its data came into force."""
+        self._decided["epoch"] += 1
+        return self._add(self._lines.entered(epoch))
 
     def begin_batch(self) -> None:
         """Gather records from now on."""
@@ -141,12 +209,22 @@ class DecisionLog:
         self._journal.close()
 
     def _add(self, line: str) -> bool:
-        if (self._untold or self._begins is not None) and not self._journal.waiting:
+        self._gather_judged()
+        if self._owes and not self._journal.waiting:
             self._gather_own()
         self._journal.gather(line)
-        if self._is_batch and self._journal.waiting_len < _MAX_BATCH_LEN:
+        if self._is_batch and self._journal.waiting < _MAX_BATCH:
             return True
         return self._hand_over()
+
+    def _gather_judged(self) -> None:
+        """Gather the decisions that wait."""
+        judged, epoch = self._judged, self._epoch
+        if judged and epoch is not None:
+            self._judged = []
+            if self._owes and not self._journal.waiting:
+                self._gather_own()
+            self._journal.gather_entries(self._lines.entries(epoch, judged), len(judged))
 
     def _gather_own(self) -> None:
         """Gather what the log owes its reader, before anything else."""
@@ -161,6 +239,7 @@ class DecisionLog:
 
     def _hand_over(self) -> bool:
         """Write the records that wait; those that cannot be written are lost, and counted."""
+        self._gather_judged()
         count, own = self._journal.waiting, self._own
         if not count:
             return True
@@ -181,10 +260,12 @@ class DecisionLog:
             self._begins = None
         if "gap" in kinds:
             self._untold = 0
+        self._owes = bool(self._untold) or self._begins is not None
 
     def _fail(self, lost: int) -> None:
         self.lost += lost
         self._untold += lost
+        self._owes = True
         self._is_batch_whole = not self._is_batch
         if not self._failing:
             self._failing = True
@@ -196,7 +277,8 @@ class DecisionLog:
 
     def _counted(self) -> Mapping[str, int]:
         """Count for a checkpoint: what was decided was written, or is being written, or is lost."""
-        decided = {f"decided: {kind}": count for kind, count in self._decided.items()}
+        kinds = [*self._decided.items(), *self._lines.actions.items()]
+        decided = {f"decided: {kind}": count for kind, count in kinds}
         records = {
             "records: written": self.written,
             "records: in hand": self._in_hand,

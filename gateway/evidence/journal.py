@@ -43,21 +43,29 @@ class Proving:
     left out."""
     in_thread: Callable[..., Deferred[Any]] = maybeDeferred
     """Calls what waits for the disk."""
+    origin: str = ""
+    """The log's, if no checkpoint says it yet; "": it is made up."""
 
 
 class Journal:
     """Appends records, each with its number and the link to the one before."""
 
     def __init__(
-        self, files: LogFiles, now: Callable[[], datetime.datetime], proving: Proving
+        self,
+        files: LogFiles,
+        now: Callable[[], datetime.datetime],
+        proving: Proving,
+        *,
+        sets_aside: bool = True,
     ) -> None:
         """Open it, and go on behind its last whole record; what cannot be gone on with is set aside
-        whole.
+        whole, or, if it is not to be, an error.
 
         Args:    now: the time of day, UTC.
         Raises:  DataError: it cannot be made or written, or another process writes it.
         """
         self._files = files
+        self._sets_aside = sets_aside
         self._now = now
         self._proving = proving
         self._waiting: list[bytes] = []
@@ -97,6 +105,8 @@ class Journal:
         try:
             return recover(files, self._proving.signer.public)
         except DataError as error:
+            if not self._sets_aside:
+                raise
             aside = set_aside(files, self._now().isoformat(timespec="microseconds"))
             _log.error(
                 "{reason}; that log is in {folder} now, and another one begins",
@@ -117,8 +127,10 @@ class Journal:
         self._begun_at = begun_at(self._files) or self._cut_at
         self._since, self._behind = Stretch(found.signed.end, found.signed.end), found.leaves
         signer = self._proving.signer
-        origin = found.origin or (
-            f"{signer.public.name}/{self._files.stem}/{self._proving.random(8).hex()}"
+        origin = (
+            found.origin
+            or self._proving.origin
+            or f"{signer.public.name}/{self._files.stem}/{self._proving.random(8).hex()}"
         )
         self._notary = Notary(self._files, signer, origin, found.signed)
         self.begins: Mapping[str, object] = {
@@ -142,6 +154,16 @@ class Journal:
         self._waiting.append(record)
         self._leaves.append(leaf)
         self.waiting_len += len(record)
+
+    @property
+    def size(self) -> int:
+        """Records that were written."""
+        return self._size
+
+    @property
+    def signed(self) -> int:
+        """Records that were signed, and are on the disk."""
+        return self._notary.signed
 
     @property
     def waiting(self) -> int:
@@ -272,13 +294,16 @@ class Journal:
         done = self._proving.in_thread(self._notary.work)
         done.addErrback(lambda why: _log.failure("signing the log failed", why))
 
-    def close(self) -> None:
-        """Write what waits, sign everything, and close the files.  May be called twice."""
+    def close(self, *, signs: bool = True) -> None:
+        """Write what waits, sign everything, and close the files.  May be called twice.
+
+        Args:    signs: False: what is not signed stays so.
+        """
         if self._file.closed:
             return
         self.hand_over()
         self._notary.work()  # what waited for a disk leaves room for the last one
-        if self._size > self._since.begin:
+        if signs and self._size > self._since.begin:
             self.cut()
         self._notary.close()
         self._file.close()

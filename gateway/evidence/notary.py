@@ -64,6 +64,11 @@ class Notary:
         return len(self._cuts) >= _MAX_WAITING
 
     @property
+    def signed(self) -> int:
+        """Records that were signed, and are on the disk."""
+        return self._signed.end
+
+    @property
     def has_work(self) -> bool:
         """Whether anything waits to be signed."""
         return bool(self._cuts)

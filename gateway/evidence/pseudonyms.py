@@ -20,9 +20,13 @@ class Pseudonyms:
 
     def client(self, address: bytes) -> str:
         """Name a client: 5 octets, so that 10,000 clients share a name with chance 5e-5."""
+        return client_name(self.client_digest(address))
+
+    def client_digest(self, address: bytes) -> bytes:
+        """Give a client's name as octets."""
         digest = self._client.copy()
         digest.update(address)
-        return "c-" + digest.hexdigest()
+        return digest.digest()
 
     def identifier(self, octets: bytes) -> str:
         """Name an identifier's value."""
@@ -41,3 +45,8 @@ class Pseudonyms:
         digest = self._name.copy()
         digest.update(".".join(labels[:-2]).encode("utf-8", "surrogateescape"))
         return ".".join((digest.hexdigest(), *labels[-2:]))
+
+
+def client_name(digest: bytes) -> str:
+    """Spell a client's name."""
+    return "c-" + digest.hex()

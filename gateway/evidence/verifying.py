@@ -12,6 +12,7 @@ from gateway.evidence.checkpoints import Checkpoint, Entry
 from gateway.evidence.files import LogFiles
 from gateway.evidence.notes import PublicKey
 from gateway.evidence.proofs import Proof
+from gateway.evidence.spool import spool_files
 from gateway.evidence.tree import Stretch, consistency_path, inclusion_path
 from gateway.evidence.walking import Broken, Finding, Walk, Walked, find
 
@@ -78,7 +79,7 @@ def verify(files: LogFiles, key: PublicKey, asked: Asked) -> Report:
     except Broken as broken:
         report.findings.append(broken.finding)
         return report
-    _conclude(report, walked)
+    _conclude(report, walked, files)
     _prove_record(report, walked, index, signed[-1])
     _hold_against(report, walked, asked.since, trusted, signed)
     return report
@@ -130,7 +131,7 @@ def _trusted(
         yield entry, checkpoint
 
 
-def _conclude(report: Report, walked: Walked) -> None:
+def _conclude(report: Report, walked: Walked, files: LogFiles) -> None:
     assert report.last is not None
     report.first, report.records, report.proven = walked.first, walked.whole.end, walked.proven
     signed_first = report.last.first
@@ -146,6 +147,11 @@ def _conclude(report: Report, walked: Walked) -> None:
         report.open.append(
             f"records {report.proven} to {walked.whole.end - 1}, behind the last checkpoint, are "
             "not signed yet: who can write to the log could have changed them"
+        )
+    if waiting := spool_files(files):
+        report.open.append(
+            f"what is in {waiting[0].path.name} and later may not be in the log yet: the gateway "
+            "writes it there, and the next start does, if it was killed"
         )
     if walked.torn_len:
         report.open.append(

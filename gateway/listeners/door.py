@@ -14,6 +14,7 @@ from gateway.listeners.packets import Packets
 from gateway.listeners.pipes import Pipes
 from gateway.listeners.reactor import Port
 from gateway.listeners.shares import Shares
+from gateway.listeners.streams import Streams
 from gateway.listeners.tally import Drop, Tally
 from gateway.model import Endpoint, FlowKey
 
@@ -40,6 +41,7 @@ class Door:
         self.limits = limits = wiring.limits
         self.tally = Tally(wiring.reactor)
         self.packets = Packets()
+        self.streams = Streams()
         self.connections = Shares(
             limits.connections, limits.connections_per_client, Drop.CONNECTIONS_FULL
         )
@@ -139,4 +141,4 @@ class Doorkeeper:
     @property
     def packets(self) -> Mapping[str, int]:
         """Listener API."""
-        return self._door.packets.counts()
+        return {**self._door.packets.counts(), **self._door.streams.counts()}

@@ -43,6 +43,7 @@ class ClientConnection(HalfCloseable):
         self._relay: StreamRelay | None = None
         self._resolving: Deferred[tuple[bytes, ...]] | None = None
         self._is_counted = False
+        self._is_barred = False
 
     # What a subclass says.
 
@@ -118,7 +119,19 @@ class ClientConnection(HalfCloseable):
         if self._relay is not None:
             self._relay.lost(self.side, is_clean(reason))
         self.side.lose()
+        is_blocked = self._is_barred or (self._relay is not None and self._relay.is_blocked)
+        self.door.streams.gone(self, is_blocked=is_blocked)
         self.door.release(self)
+
+    @property
+    def is_carried(self) -> bool:
+        """OpenStream API (streams)."""
+        return self._relay is not None and self._relay.is_carried
+
+    @property
+    def held_len(self) -> int:
+        """OpenStream API (streams)."""
+        return 0 if self._relay is None else self._relay.held_len
 
     # What subclasses and the door use.
 
@@ -153,11 +166,13 @@ class ClientConnection(HalfCloseable):
     def connect_to(self, destination: Destination) -> None:
         """Judge what the client asked for, and carry the verdict out."""
         self._is_asked = True
+        self.door.streams.came(self)
         self.handshake_over()
         if isinstance(destination, Endpoint):
             self._start((destination,), ())
         elif (verdict := self.door.gate.bars(self.source, destination.host)) is not None:
             # Not even asked for: the question itself would tell the name to the network.
+            self._is_barred = True
             self.door.tally.drop(Drop.BLOCKED)
             self.refuse(verdict)
         else:

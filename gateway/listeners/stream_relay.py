@@ -50,6 +50,15 @@ class StreamRelay:
         self._first = self._holding.first
         self._is_accepted = False
         self._is_judged = False
+        self.is_carried = False
+        """Whether it was connected to where it goes."""
+        self.is_blocked = False
+        """Whether the policy blocked it, or its verdict could not be carried out."""
+
+    @property
+    def held_len(self) -> int:
+        """Octets that are held."""
+        return len(self._first)
 
     # What the front door calls.
 
@@ -58,10 +67,12 @@ class StreamRelay:
 
         Args:    first: what the client has said already.
         """
+        self._door.streams.octets(len(first))
         self._first.hold(first)
         if not self._flow.verdict.settled:
             self._hold()
         elif self._flow.verdict.action is Action.BLOCK:
+            self.is_blocked = True
             self._door.tally.drop(Drop.BLOCKED)
             self._answers.refuse(self._flow.verdict)
         else:
@@ -70,12 +81,17 @@ class StreamRelay:
 
     def received(self, side: Side, data: bytes) -> None:
         """Events API."""
-        if self._joined is not None and side is not self._client:
-            self._joined.down(data)
-        elif self._state is _State.OPEN and self._is_judged:
+        if side is not self._client:
+            if self._joined is not None:
+                self._joined.down(data)
+            return
+        self._door.streams.octets(len(data))
+        if self._state is _State.OPEN and self._is_judged:
             self._to_server(data)
         elif self._state is not _State.CLOSING:
             self._hold_also(data)
+        else:
+            self._door.streams.octets_dropped(len(data))
 
     def ended(self, side: Side) -> None:
         """Events API."""
@@ -201,6 +217,8 @@ class StreamRelay:
             return
         self._state = _State.OPEN
         self._server = server
+        self.is_carried = True
+        self._door.streams.carried(self._flow.verdict.action)
         self._door.hold(self)
         self._accept()
         self._joined = Joined(self._door, self._client, server, self._time_is_over)
@@ -214,6 +232,7 @@ class StreamRelay:
         if self._state is not _State.CONNECTING:
             return
         if isinstance(error, CarryError):
+            self.is_blocked = True
             self._door.not_carried(self._flow.key, error)
         elif self._dialling.has_time and self._flow.take_next(self._is_judged, self._judged_first):
             self._is_judged = self._flow.verdict.settled
@@ -245,6 +264,7 @@ class StreamRelay:
     def _to_server(self, data: bytes) -> None:
         assert self._joined is not None
         self._first.keep(data)
+        self._door.streams.octets_sent(len(data))
         self._joined.up(data)
 
     def _pass_end(self, side: Side) -> None:
@@ -271,6 +291,7 @@ class StreamRelay:
         self._cut(Drop.TIMED_OUT)
 
     def _cut(self, why: Drop) -> None:
+        self.is_blocked = self.is_blocked or why is Drop.BLOCKED
         self._door.tally.drop(why)
         self.abort()
 

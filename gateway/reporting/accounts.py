@@ -13,6 +13,8 @@ Balance = dict[str, Any]
 """what, into, out_of (numbers), holds."""
 
 _PACKETS = "packets: "
+# What is counted as it comes in, and as it goes somewhere.
+_KINDS = (_PACKETS, "streams: ", "octets: ")
 # The kernel writes its numbers one after another, and packets come meanwhile.
 _MOMENT = 2
 
@@ -39,7 +41,8 @@ def _process(checkpoint: Checkpoint, begins: Sequence[int]) -> int:
 
 def balances(counts: Mapping[str, int]) -> list[Balance]:
     """Say whether what came in went somewhere, as far as it was counted."""
-    return [*_records(counts), *_packets(counts), *_queue(counts)]
+    conserved = [one for kind in _KINDS for one in _conserved(counts, kind)]
+    return [*_records(counts), *conserved, *_handed(counts), *_queue(counts)]
 
 
 def _records(counts: Mapping[str, int]) -> Iterator[Balance]:
@@ -50,17 +53,18 @@ def _records(counts: Mapping[str, int]) -> Iterator[Balance]:
         yield _balance("decisions = written + lost + in hand", sum(decided), out)
 
 
-def _packets(counts: Mapping[str, int]) -> Iterator[Balance]:
-    """Python's own packets, of each listener (listeners.tally)."""
-    where = [
-        name.removesuffix(f"{_PACKETS}in") for name in counts if name.endswith(f"{_PACKETS}in")
-    ]
+def _conserved(counts: Mapping[str, int], kind: str) -> Iterator[Balance]:
+    """What Python carries, of each listener (listeners.packets, listeners.streams) and the exit."""
+    where = [name.removesuffix(f"{kind}in") for name in counts if name.endswith(f"{kind}in")]
     for one in sorted(where):
-        came = f"{one}{_PACKETS}in"
-        ways = [name for name in counts if name.startswith(f"{one}{_PACKETS}") and name != came]
-        words = " + ".join(sorted(name.removeprefix(f"{one}{_PACKETS}") for name in ways))
+        came = f"{one}{kind}in"
+        ways = [name for name in counts if name.startswith(f"{one}{kind}") and name != came]
+        words = " + ".join(sorted(name.removeprefix(f"{one}{kind}") for name in ways))
         out = sum(counts[name] for name in ways)
-        yield _balance(f"{one}packets in = {words}", counts[came], out)
+        yield _balance(f"{one}{kind.removesuffix(': ')} in = {words}", counts[came], out)
+
+
+def _handed(counts: Mapping[str, int]) -> Iterator[Balance]:
     handed = counts.get(f"queue: {_PACKETS}handed over")
     if handed:
         into = counts.get(f"{_PACKETS}in", 0)

@@ -19,7 +19,7 @@ _VERDICT = (
 )
 _BEGIN = (
     "STRUCT(log VARCHAR, records BIGINT, clean BOOLEAN, torn BIGINT, set_aside VARCHAR, "
-    "why VARCHAR)"
+    "why VARCHAR, spool_set_aside VARCHAR[])"
 )
 _CANARY = (
     "STRUCT(flow VARCHAR, note VARCHAR, through VARCHAR, expected VARCHAR, "
@@ -40,6 +40,8 @@ COLUMNS = {
     "gap": "STRUCT(lost BIGINT)",
     "end": "STRUCT(lost BIGINT)",
     "canary": _CANARY,
+    "epoch": 'STRUCT("number" BIGINT, "name" VARCHAR, mode VARCHAR)',
+    "leak": "STRUCT(found VARCHAR, plaintext STRUCT(kind VARCHAR)[])",
 }
 """Member → type; what is not here is not read, what is not there is null."""
 
@@ -47,6 +49,7 @@ KIND = """case
   when n is null then 'unreadable'
   when "begin" is not null then 'begin' when gap is not null then 'gap'
   when "end" is not null then 'end' when canary is not null then 'canary'
+  when epoch is not null then 'epoch' when leak is not null then 'leak'
   when verdict is null then 'other'
   when not_carried is not null then 'not carried'
   when facts."to" is null then 'barred'

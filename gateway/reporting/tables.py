@@ -129,9 +129,14 @@ _DECIDED = "kind = 'decided'"
 TABLES = (
     Table(
         name="epochs",
-        of=_DECIDED,
-        by={"log": "log", "policy": "policy", "data": "data", "epoch": "verdict.epoch"},
-        measures=_ACTIONS,
+        of="kind in ('epoch', 'decided')",
+        by={
+            "log": "log",
+            "policy": "policy",
+            "data": "data",
+            "epoch": "coalesce(epoch.number, verdict.epoch)",
+        },
+        measures={"entered": "kind = 'epoch'", **_ACTIONS},
     ),
     Table(
         name="actions",
@@ -203,6 +208,15 @@ TABLES = (
         measures=_TRAFFIC,
     ),
     Table(
+        name="leaks",
+        of="kind = 'leak'",
+        by={
+            "found": "leak.found",
+            "kinds": "array_to_string(list_sort(list_distinct(list_transform(leak.plaintext, "
+            "lambda one: one.kind))), ', ')",
+        },
+    ),
+    Table(
         name="not-carried",
         of="kind = 'not carried'",
         by={"action": "verdict.action", "rule": "verdict.rule", "reason": "not_carried"},
@@ -229,7 +243,8 @@ TABLES = (
     Table(
         name="gaps",
         of="""(kind in ('gap', 'unreadable', 'other')
-  or kind = 'begin' and not ("begin".clean and "begin".torn = 0 and "begin".set_aside is null)
+  or kind = 'begin' and not ("begin".clean and "begin".torn = 0 and "begin".set_aside is null
+    and "begin".spool_set_aside is null)
   or kind = 'end' and "end".lost > 0)""",
         by={
             "time": "strftime(time, '%Y-%m-%dT%H:%M:%SZ')",

@@ -22,8 +22,9 @@ WORDS = {
     ),
     "epochs": Words(
         "Policy and data in force",
-        "By the hashes that decisions name, with the first and the last decision under each. What "
-        "was in force while nothing was decided is not shown.",
+        "By their hashes, with the first and the last record under each. A record says that it "
+        "came into force (entered): at a start, with a reload, and at midnight, UTC. One that "
+        "none says so of came into force before this period.",
     ),
     "countries": Words(
         "Contacts by country",
@@ -47,6 +48,11 @@ WORDS = {
     ),
     "shadow": Words(
         "What rules in shadow would have done", "These rules were not enforced: the others decided."
+    ),
+    "leaks": Words(
+        "Alarms of the leak finder",
+        "Flows that showed an identifier by its value, and sweeps of many destinations; each is "
+        "told once a flow and kind.",
     ),
     "not-carried": Words(
         "What was not carried",

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from gateway.config import Config
 from gateway.core import Commit, Core
+from gateway.counts import Counts
 from gateway.epochs import Change
 from gateway.errors import GatewayError, InputError
 from gateway.flow.epoch import Epoch
@@ -20,6 +21,7 @@ from gateway.kernel import readback
 from gateway.kernel.drops import Drops
 from gateway.listeners.interfaces import Wiring
 from gateway.listeners.transparent_tcp import TransparentTcpListener
+from gateway.routing.accounts import Numbers, WorkerState
 from gateway.routing.judging import Judging
 from gateway.routing.orders import Prepare
 from gateway.routing.rules import Prepared, Rules
@@ -147,7 +149,13 @@ class RouterMode:
     @property
     def packets(self) -> Mapping[str, int]:
         """Where packets went so far, by name; it adds up (docs/evidence.md, Counts)."""
-        return {**self._judging.packets, **self._dropped()}
+        return {**self.carried, **self._dropped()}
+
+    @property
+    def carried(self) -> Mapping[str, int]:
+        """The same but for what the kernel dropped by itself, which takes a while to ask."""
+        tcp = {f"tcp: {name}": count for name, count in self._tcp.packets.items()}
+        return {**self._judging.packets, **tcp}
 
     def _dropped(self) -> Mapping[str, int]:
         try:
@@ -155,6 +163,22 @@ class RouterMode:
         except GatewayError as error:
             _log.warn("what the kernel dropped is not known: {reason}", reason=str(error))
             return {}
+
+    @property
+    def workers(self) -> tuple[WorkerState, ...]:
+        """The other processes that judge."""
+        return self._workers.states
+
+    @property
+    def of_workers(self) -> Numbers:
+        """What they counted since this process began."""
+        return self._workers.numbers
+
+    def with_workers(self, counts: Counts) -> Counts:
+        """Add what they decided to what this process did."""
+        states = (one.account for one in self._workers.states)
+        rules = [(one.epoch, one.rules) for one in states if one is not None]
+        return counts.plus(self._workers.numbers, rules)
 
     @property
     def trouble(self) -> str:

@@ -12,7 +12,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from gateway.errors import WireError
 
-MAX_LINE_LEN = 65_536
+MAX_LINE_LEN = 1 << 20
+"""An account names every rule that decided."""
 Said = TypeVar("Said")
 
 
@@ -60,8 +61,23 @@ class Refused:
     kind: Literal["refused"] = "refused"
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """From a worker, every few seconds: what it counted since it began."""
+
+    flows: int
+    """That it remembers now."""
+    epoch: int
+    """Of the policy."""
+    rules: dict[str, int]
+    """How often each rule has decided since this epoch is in force."""
+    numbers: dict[str, dict[str, int]]
+    """By group and name (accounts)."""
+    kind: Literal["account"] = "account"
+
+
 Order = Prepare | Adopt | Abandon
-Report = Ready | Refused
+Report = Ready | Refused | Account
 _BY_KIND = Field(discriminator="kind")
 _ORDERS: TypeAdapter[Order] = TypeAdapter(Annotated[Order, _BY_KIND])
 _REPORTS: TypeAdapter[Report] = TypeAdapter(Annotated[Report, _BY_KIND])

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
@@ -14,19 +15,24 @@ from twisted.python.failure import Failure
 from gateway.canaries import Canaries
 from gateway.config import Config
 from gateway.core import Core, World
+from gateway.counts import Counts
 from gateway.epochs import Change
 from gateway.errors import CarryError, GatewayError, WireError
 from gateway.flow.epoch import Epoch
 from gateway.kernel.fast_path import Since
 from gateway.outward import Outward
 from gateway.routing import orders
+from gateway.routing.accounts import account_of
 from gateway.routing.judging import Judging
-from gateway.routing.orders import Abandon, Adopt, Prepare, Ready, Refused, Report
+from gateway.routing.orders import Abandon, Account, Adopt, Prepare, Ready, Refused, Report
 from gateway.routing.rules import state_of
 from gateway.routing.targets import Targets
 from gateway.routing.workers import Now
 
 _log = Logger(namespace="gateway.routing")
+
+# The leader is told what was counted this often.
+_TELL_S = 2.0
 
 
 def _nothing() -> None:
@@ -50,10 +56,12 @@ class Worker:
         Args:    since: the descriptor of the fast path's map of that name; None: there is none.
         Raises:  GatewayError: it cannot be loaded, or is something else by now.
         """
+        self._counts = Counts()
         self.core = Core(
             reactor,
             config,
             world,
+            (self._counts,),
             number=now.number,
             leads=False,
             today=now.today,
@@ -71,6 +79,11 @@ class Worker:
         self.core.on_adopted.append(self._judging.rejudge)
         self.core.counting.append(lambda: {**self._judging.counters, **self._judging.packets})
         self._next: tuple[Config, Epoch] | None = None
+
+    @property
+    def account(self) -> Account:
+        """What it counted so far."""
+        return account_of(self.core, self._counts, self._judging, self._canaries)
 
     def start(self) -> None:
         """Open the queue.
@@ -131,6 +144,8 @@ class Orders(LineOnlyReceiver):
     def __init__(self, reactor: Any, worker: Worker) -> None:
         self._reactor = reactor
         self._worker = worker
+        self._telling = LoopingCall(self._tell)
+        self._telling.clock = reactor
 
     def connectionMade(self) -> None:
         """IProtocol API."""
@@ -141,6 +156,16 @@ class Orders(LineOnlyReceiver):
             self._end()
         else:
             self._say(Ready())
+            self._telling.start(_TELL_S, now=False)
+
+    def _tell(self) -> None:
+        """Tell the leader what was counted; it is told again soon, if it cannot be now."""
+        try:
+            account = self._worker.account
+            if len(orders.line(account)) < orders.MAX_LINE_LEN:
+                self._say(account)
+        except Exception:  # a counter that fails must not end what judges
+            _log.failure("counters cannot be read")
 
     def lineReceived(self, line: bytes) -> None:
         """LineOnlyReceiver API."""
@@ -172,6 +197,8 @@ class Orders(LineOnlyReceiver):
         self._end()
 
     def _end(self) -> None:
+        if self._telling.running:
+            self._telling.stop()
         self._reactor.callWhenRunning(self._stop)
 
     def _stop(self) -> None:

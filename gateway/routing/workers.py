@@ -20,7 +20,8 @@ from twisted.python.failure import Failure
 
 from gateway.errors import CarryError, GatewayError, WireError
 from gateway.routing import orders
-from gateway.routing.orders import Abandon, Adopt, Order, Prepare, Ready
+from gateway.routing.accounts import Numbers, WorkerState, added
+from gateway.routing.orders import Abandon, Account, Adopt, Order, Prepare, Ready
 
 _log = Logger(namespace="gateway.routing")
 
@@ -92,9 +93,27 @@ class Workers:
         for worker in self._workers:
             worker.tell(Abandon())
 
+    @property
+    def states(self) -> tuple[WorkerState, ...]:
+        """What is known of each."""
+        return tuple(worker.state for worker in self._workers)
+
+    @property
+    def numbers(self) -> Numbers:
+        """What all of them counted since the leader began, those that ended too."""
+        return added([one for worker in self._workers for one in worker.numbers])
+
     def stop(self) -> Deferred[Any]:
         """End all of them; fires when they have ended."""
         return DeferredList([worker.stop() for worker in self._workers])
+
+
+def _over(numbers: Numbers) -> Numbers:
+    """Leave out what ended with a process: what it held, and what waited for it."""
+    return {
+        group: {name: n for name, n in counted.items() if not name.endswith(("held", "waiting"))}
+        for group, counted in numbers.items()
+    }
 
 
 def _first_failure(results: list[tuple[bool, Any]]) -> Failure | None:
@@ -126,6 +145,22 @@ class _Worker(ProcessProtocol):
         self._started: Now | None = None
         self.is_ready = False
         """Whether it judges, or does what it was told last."""
+        self._account: Account | None = None
+        self._heard_s = 0.0
+        self._before: Numbers = {}
+        """What it counted before it ended."""
+        self._ends = 0
+
+    @property
+    def state(self) -> WorkerState:
+        account = self._account
+        age_s = None if account is None else self._reactor.seconds() - self._heard_s
+        return WorkerState(self._queue, self.is_ready, age_s, self._ends, account)
+
+    @property
+    def numbers(self) -> tuple[Numbers, ...]:
+        now = () if self._account is None else (self._account.numbers,)
+        return (self._before, *now)
 
     def start(self) -> None:
         self._again = None
@@ -191,7 +226,9 @@ class _Worker(ProcessProtocol):
         except WireError as error:
             self._kill(str(error))
             return
-        if not isinstance(report, Ready) and not self.is_ready:
+        if isinstance(report, Account):
+            self._account, self._heard_s = report, self._reactor.seconds()
+        elif not isinstance(report, Ready) and not self.is_ready:
             self._kill(report.reason)  # it cannot begin; it is started again
         elif not isinstance(report, Ready):
             self._answered(CarryError(str(self), report.reason))
@@ -241,6 +278,8 @@ class _Worker(ProcessProtocol):
     def processEnded(self, reason: Failure) -> None:
         """ProcessProtocol API."""
         self._process, self.is_ready = None, False
+        self._before, self._account = _over(added(self.numbers)), None
+        self._ends += 1
         self._answered(CarryError(str(self), "has ended") if self._asked is not None else None)
         if self._ended is not None:
             self._ended.callback(None)

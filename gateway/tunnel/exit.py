@@ -127,6 +127,21 @@ class Exit(DatagramProtocol):
         now = {"connections": len(self._cids), "sockets": len(self._means.sockets)}
         return {**self._counters, **now}
 
+    @property
+    def packets(self) -> dict[str, int]:
+        """Where the datagrams went that came out of tunnels; empty: none came.  It adds up."""
+        counted = self._counters
+        lost = counted["datagrams_without_flow"] + counted["datagrams_to_streams"]
+        into = counted["datagrams_received"] + counted["datagrams_without_flow"]
+        if not into:
+            return {}
+        return {
+            "packets: in": into,
+            "packets: sent on": counted["datagrams_sent_on"],
+            "packets: refused": counted["datagrams_blocked"],
+            "packets: dropped": lost + counted["datagrams_unsendable"],
+        }
+
     def datagramReceived(self, datagram: bytes, addr: Address) -> None:
         """DatagramProtocol API."""
         if not datagram or self._port is None:

@@ -77,6 +77,8 @@ class UdpOutward(DatagramProtocol):
             cast(DatagramTransport, self.transport).write(payload, self._address)
         except (OSError, MessageLengthError):
             self._means.counters["datagrams_unsendable"] += 1
+        else:
+            self._means.counters["datagrams_sent_on"] += 1
 
     def data_received(self, data: bytes, ended: bool) -> None:
         """Skip capsules, which no context of ours uses (RFC 9297 section 3.2)."""

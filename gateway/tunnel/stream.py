@@ -63,7 +63,7 @@ class StreamTransport:
 
     def datagram_received(self, payload: bytes) -> None:
         """Count a datagram that nobody can want: a TCP flow has none."""
-        self._session.counters["datagrams_without_flow"] += 1
+        self._session.counters["datagrams_to_streams"] += 1
 
     def data_received(self, data: bytes, ended: bool) -> None:
         """Deliver, or hold while the reader pauses: the peer's window shrinks by what is held."""

@@ -60,7 +60,7 @@ class _Asking:
 
     def datagram_received(self, payload: bytes) -> None:
         """Count it: a TCP flow has none."""
-        self._session.counters["datagrams_without_flow"] += 1
+        self._session.counters["datagrams_to_streams"] += 1
 
     def stop_requested(self) -> None:
         """Await the answer: it says more."""

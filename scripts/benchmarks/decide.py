@@ -2,13 +2,13 @@
 
 Every payload of the demo's capture that a client sent is classified, located and decided by
 policies/default.yaml over the bundled data (the capture's own edges stand in the United States, as
-in the demo), in rounds; printed are medians over the rounds, in µs,
+in the demo), in rounds; printed are medians over the rounds, in µs of the thread's time,
 per kind of message, and the ratio of parts to the whole.
 
-"log" is what writing the decision down costs, in batches as the kernel's queue has them: for
-destinations that the log knows, and for public addresses that it meets for the first time.
-"unproven" is the first of these without links, hashes and checkpoints: spelled and written only.
-"proof / flow" is what proving adds to a first datagram and its record.
+"log" is what writing the decision down costs the thread that decides, in batches as
+the kernel's queue has them: for destinations that the log knows, and for public addresses that it
+meets for the first time.  Another process makes the log of it, as it does for `gateway run`.
+"at once" is the first of these where the same thread links, hashes and writes, as the demo does.
 """
 
 from __future__ import annotations
@@ -32,8 +32,7 @@ from gateway.demo.run import CAPTURE
 from gateway.evidence.capture import read_packets
 from gateway.evidence.decisions import DecisionLog
 from gateway.evidence.journal import Proving
-from gateway.evidence.lines import Lines
-from gateway.evidence.notes import SEED_LEN, Signer
+from gateway.evidence.keys import load_signer
 from gateway.evidence.pseudonyms import KEY_LEN, Pseudonyms
 from gateway.flow.epoch import Epoch
 from gateway.flow.flows import Nobody
@@ -74,10 +73,10 @@ def load() -> Epoch:
 
 def per_call_us(calls: list[Callable[[], object]]) -> float:
     """Time calls one after another; µs a call."""
-    begin = time.perf_counter()
+    begin = time.thread_time()
     for call in calls:
         call()
-    return (time.perf_counter() - begin) / len(calls) * 1e6
+    return (time.thread_time() - begin) / len(calls) * 1e6
 
 
 def parts(epoch: Epoch, group: list[Sample]) -> dict[str, list[Callable[[], object]]]:
@@ -124,29 +123,18 @@ def elsewhere(group: list[Sample], chance: random.Random) -> list[Sample]:
 
 
 def write_us(log: DecisionLog, epoch: Epoch, decisions: list[Decided]) -> float:
-    """Time writing decisions down; µs a decision."""
-    begin = time.perf_counter()
+    """Time writing decisions down; µs of this thread a decision."""
+    begin = time.thread_time()
     for at in range(0, len(decisions), BATCH):
         log.begin_batch()
         for judged, payload in decisions[at : at + BATCH]:
             log.write(epoch, judged, payload)
         log.end_batch()
-    return (time.perf_counter() - begin) / len(decisions) * 1e6
-
-
-def unproven_us(file: int, lines: Lines, epoch: Epoch, decisions: list[Decided]) -> float:
-    """Time writing the same without any proof; µs a decision."""
-    begin = time.perf_counter()
-    for at in range(0, len(decisions), BATCH):
-        batch = [
-            lines.decided(epoch, judged, payload) for judged, payload in decisions[at : at + BATCH]
-        ]
-        os.write(file, "".join(batch).encode("ascii"))
-    return (time.perf_counter() - begin) / len(decisions) * 1e6
+    return (time.thread_time() - begin) / len(decisions) * 1e6
 
 
 def measure(
-    epoch: Epoch, log: DecisionLog, plain: tuple[int, Lines]
+    epoch: Epoch, log: DecisionLog, at_once: DecisionLog
 ) -> dict[tuple[str, str], list[float]]:
     """Measure every part of every kind of message, round after round."""
     groups = {
@@ -162,23 +150,31 @@ def measure(
                 times[name, part].append(per_call_us(calls))
             new = decided(epoch, elsewhere(groups[name], chance))
             times[name, "log known"].append(write_us(log, epoch, known[name]))
-            times[name, "unproven"].append(unproven_us(*plain, epoch, known[name]))
+            times[name, "at once"].append(write_us(at_once, epoch, known[name]))
             times[name, "log new"].append(write_us(log, epoch, new))
     return times
 
 
+def opened(folder: Path, *, spools: bool) -> DecisionLog:
+    """Open a log of its own."""
+    folder.mkdir()
+    proving = Proving(signer=load_signer(folder, os.urandom), random=os.urandom)
+    now = World.of_host().now
+    return DecisionLog(folder, Pseudonyms(bytes(KEY_LEN)), now, proving, spools=spools)
+
+
 def main() -> None:
     """Measure and print."""
-    begin = time.perf_counter()
+    begin = time.thread_time()
     epoch = load()
-    loaded_s = time.perf_counter() - begin
+    loaded_s = time.thread_time() - begin
     with tempfile.TemporaryDirectory() as folder:
-        now = World.of_host().now
-        pseudonyms = Pseudonyms(bytes(KEY_LEN))
-        proving = Proving(signer=Signer(bytes(SEED_LEN)), random=os.urandom)
-        log = DecisionLog(Path(folder), pseudonyms, now, proving)
-        with (Path(folder) / "plain").open("wb") as plain:
-            times = measure(epoch, log, (plain.fileno(), Lines(pseudonyms, now)))
+        log, at_once = (
+            opened(Path(folder) / name, spools=spools)
+            for name, spools in (("spooled", True), ("at once", False))
+        )
+        times = measure(epoch, log, at_once)
+        at_once.close()
         log.close()
     medians = {key: statistics.median(values) for key, values in times.items()}
     columns = (
@@ -187,7 +183,7 @@ def main() -> None:
         "decide",
         "first datagram",
         "known flow",
-        "unproven",
+        "at once",
         "log known",
         "log new",
     )
@@ -197,13 +193,10 @@ def main() -> None:
         table.add_column(column, justify="right")
     table.add_column("locate / first", justify="right")
     table.add_column("log / first", justify="right")
-    table.add_column("proof / flow", justify="right")
     names = {name for name, _ in times}
     for name in sorted(names, key=lambda name: -medians[name, "first datagram"]):
         first = medians[name, "first datagram"]
         ratios = [medians[name, part] / first for part in ("locate", "log known")]
-        unproven = medians[name, "unproven"]
-        ratios.append((medians[name, "log known"] - unproven) / (first + unproven))
         figures = [*(medians[name, column] for column in columns), *ratios]
         table.add_row(name, *(f"{figure:.2f}" for figure in figures))
     Console(width=140).print(table)

@@ -34,6 +34,17 @@ class VerifyTests(LogCase):
         self.assertIn("Not proven: that nothing was cut off", result.output)
         self.assertNotIn("whose log this is", result.output)
 
+    def test_balances(self) -> None:
+        """What the last checkpoint counted is held against itself."""
+        self.assertIn("1 of 1 balances of its counts hold", self.gateway(self.folder).output)
+        log = self.open(counting=lambda: {"forward 127.0.0.1:1: packets: in": 2})
+        log.close()
+        output = self.gateway(self.folder).output
+        self.assertIn("1 of 2 balances of its counts hold", output)
+        self.assertIn("forward 127.0.0.1:1: packets in = : 2 came, 0 went", output)
+        (account,) = json.loads(self.gateway(self.folder, "--json").stdout)["logs"]
+        self.assertEqual([one["holds"] for one in account["balances"]], [True, False])
+
     def test_one_file(self) -> None:
         """The log may be named by any of its files; without --key the key beside it is taken, and
         that is said to prove less."""

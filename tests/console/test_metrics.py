@@ -10,10 +10,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway import config
-from gateway.console.counts import NOWHERE, OTHERS, Counts
 from gateway.console.metrics import Metrics
 from gateway.console.status import Door, Process, status
 from gateway.core import Core
+from gateway.counts import NOWHERE, OTHERS, Counts
 from gateway.flow.guard import leak_of
 from gateway.flow.table import Judged
 from gateway.model import Axis, Facts, FlowKey, Identifier, IdentifierKind, Place
@@ -73,7 +73,10 @@ class Numbers(SynchronousTestCase):
         process = Process(self.core, (door,), ways, None, nearest=Chosen())
         began = datetime(2026, 11, 23, 11, tzinfo=UTC)
         self.metrics = Metrics(
-            lambda: status(process, began), lambda: self.core.table.epoch, self.counts, world().now
+            lambda: status(process, began),
+            lambda: self.core.table.epoch,
+            lambda: self.counts,
+            world().now,
         )
 
     def numbers(self) -> dict[str, float]:
@@ -118,7 +121,7 @@ class MetricsTests(Numbers):
             "gateway_rule_hits_total{rule=never}": 0,
             "gateway_rule_hits_total{rule=default}": 1,
             "gateway_flows{}": 2,
-            "gateway_log_records_written_total{}": 2,
+            "gateway_log_records_written_total{}": 3,
             "gateway_listener_events_total{kind=blocked,listener=socks5 127.0.0.1:1080}": 3,
             "gateway_exit_up{exit=a}": 1,
             "gateway_exit_rtt_seconds{exit=a}": 0.25,

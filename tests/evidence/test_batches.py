@@ -14,7 +14,7 @@ from gateway import config
 from gateway.core import Core
 from gateway.evidence.decisions import DecisionLog
 from gateway.model import Action, FlowKey
-from tests.evidence.proving import decided
+from tests.evidence.proving import decided, journal
 from tests.support.bundled import world
 
 GATEWAY = """\
@@ -81,12 +81,12 @@ class BatchTests(SynchronousTestCase):
         core = self.core("true")
         self.judge(core, [BEFORE])
         log = self.log(core)
-        real = log._journal._file
+        real = journal(log)._file
         core.witness.begin_batch()
         self.judge(core, [BEFORE, *FLOWS])
-        log._journal._file = cast(BinaryIO, FullDisk())
+        journal(log)._file = cast(BinaryIO, FullDisk())
         self.assertFalse(core.witness.flush())
-        log._journal._file = real
+        journal(log)._file = real
         self.assertFalse(core.end_batch())
         self.assertEqual([flow.key for flow in core.table.flows()], [BEFORE])
         core.witness.begin_batch()
@@ -98,23 +98,23 @@ class BatchTests(SynchronousTestCase):
         """Evidence is not required: what cannot be written is counted, and its verdicts stand."""
         core = self.core("false")
         log = self.log(core)
-        real = log._journal._file
-        log._journal._file = cast(BinaryIO, FullDisk())
+        real = journal(log)._file
+        journal(log)._file = cast(BinaryIO, FullDisk())
         core.witness.begin_batch()
         self.judge(core, FLOWS)
         self.assertTrue(core.witness.flush())
         self.assertTrue(core.end_batch())
-        log._journal._file = real
+        journal(log)._file = real
         self.assertEqual((log.lost, len(core.table)), (5, 5))
 
     def test_one_by_one(self) -> None:
         """Outside of a batch a decision that cannot be written is a block at once."""
         core = self.core("true")
         log = self.log(core)
-        real = log._journal._file
-        log._journal._file = cast(BinaryIO, FullDisk())
+        real = journal(log)._file
+        journal(log)._file = cast(BinaryIO, FullDisk())
         self.assertEqual(self.judge(core, FLOWS), {Action.BLOCK})
-        log._journal._file = real
+        journal(log)._file = real
 
     def test_no_log(self) -> None:
         """Where no log could be opened and none is required, batches go through."""

@@ -21,7 +21,7 @@ from gateway.evidence.verifying import Asked, verify
 from gateway.flow.epoch import Epoch
 from gateway.flow.table import Judged
 from gateway.model import FlowKey
-from tests.evidence.proving import SIGNER, decided, proving
+from tests.evidence.proving import SIGNER, decided, journal, proving
 from tests.support.epochs import PING, epoch
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, UTC)
@@ -129,21 +129,21 @@ class DecisionLogTests(SynchronousTestCase):
     def test_full_disk(self) -> None:
         """A record that cannot be written is counted, said once, and does not stop the rest."""
         log = self.log()
-        real = log._journal._file
-        log._journal._file = cast(BinaryIO, _FullDisk())
+        real = journal(log)._file
+        journal(log)._file = cast(BinaryIO, _FullDisk())
         one = judged(self.epoch)
         self.assertEqual([log.write(self.epoch, one, PING) for _ in range(3)], [False] * 3)
-        log._journal._file = real
+        journal(log)._file = real
         self.assertTrue(log.write(self.epoch, one, PING))
         self.assertEqual((log.written, log.lost, len(self.records())), (1, 3, 1))
 
     def test_torn_record(self) -> None:
         """A half-written record does not swallow the next one: it is cut off, and told of."""
         log = self.log()
-        real = log._journal._file
-        log._journal._file = cast(BinaryIO, _TornDisk(real))
+        real = journal(log)._file
+        journal(log)._file = cast(BinaryIO, _TornDisk(real))
         self.assertFalse(log.write(self.epoch, judged(self.epoch), PING))
-        log._journal._file = real
+        journal(log)._file = real
         self.assertTrue(log.write(self.epoch, judged(self.epoch), PING))
         lines = (self.folder / "decisions.jsonl").read_text().splitlines()
         records = [json.loads(line) for line in lines]
@@ -154,19 +154,19 @@ class DecisionLogTests(SynchronousTestCase):
     def test_torn_and_stuck(self) -> None:
         """Where what was half written cannot even be cut off, nothing is written behind it."""
         log = self.log()
-        real = log._journal._file
-        log._journal._file = cast(BinaryIO, _StuckDisk(real))
+        real = journal(log)._file
+        journal(log)._file = cast(BinaryIO, _StuckDisk(real))
         one = judged(self.epoch)
         self.assertEqual([log.write(self.epoch, one, PING) for _ in range(2)], [False] * 2)
-        log._journal._file = real
+        journal(log)._file = real
         self.assertTrue(log.write(self.epoch, one, PING))
         self.assertEqual((log.written, log.lost, len(self.records())), (1, 2, 1))
 
     def test_batch(self) -> None:
         """What is gathered reaches the file in one piece and in order, when the batch ends."""
         log = self.log()
-        writes = _Counted(log._journal._file)
-        log._journal._file = cast(BinaryIO, writes)
+        writes = _Counted(journal(log)._file)
+        journal(log)._file = cast(BinaryIO, writes)
         log.begin_batch()
         verdict = judged(self.epoch).verdict
         self.assertTrue(log.write(self.epoch, judged(self.epoch), PING))
@@ -182,11 +182,11 @@ class DecisionLogTests(SynchronousTestCase):
     def test_empty_batch(self) -> None:
         """A batch without decisions writes nothing, and nothing failed."""
         log = self.log()
-        real = log._journal._file
-        log._journal._file = cast(BinaryIO, _FullDisk())
+        real = journal(log)._file
+        journal(log)._file = cast(BinaryIO, _FullDisk())
         log.begin_batch()
         self.assertEqual((log.flush(), log.end_batch(), log.lost), (True, True, 0))
-        log._journal._file = real
+        journal(log)._file = real
 
     def test_flush(self) -> None:
         """Within a batch, what was decided so far can be written before something is let go."""
@@ -203,12 +203,12 @@ class DecisionLogTests(SynchronousTestCase):
     def test_lost_batch(self) -> None:
         """A batch of which anything was lost has failed to its end, and the next one has not."""
         log = self.log()
-        real, one = log._journal._file, judged(self.epoch)
+        real, one = journal(log)._file, judged(self.epoch)
         log.begin_batch()
         log.write(self.epoch, one, PING)
-        log._journal._file = cast(BinaryIO, _FullDisk())
+        journal(log)._file = cast(BinaryIO, _FullDisk())
         self.assertFalse(log.flush())
-        log._journal._file = real
+        journal(log)._file = real
         self.assertTrue(log.write(self.epoch, one, PING))
         self.assertFalse(log.end_batch())
         log.begin_batch()
@@ -223,15 +223,15 @@ class DecisionLogTests(SynchronousTestCase):
         before = log.path.stat().st_size
         log.write(self.epoch, one, PING)
         size = log.path.stat().st_size - before
-        real = log._journal._file
+        real = journal(log)._file
         for kept in (0, 1, size - 2, size, size + 1, 2 * size - 2, 2 * size, 3 * size - 2):
             written, lost = log.written, log.lost
-            log._journal._file = cast(BinaryIO, _TornDisk(real, kept))
+            journal(log)._file = cast(BinaryIO, _TornDisk(real, kept))
             log.begin_batch()
             for _ in range(3):
                 log.write(self.epoch, one, PING)
             self.assertFalse(log.end_batch())
-            log._journal._file = real
+            journal(log)._file = real
             self.assertEqual(log.written, len(self.records()), kept)
             self.assertEqual(log.written - written + log.lost - lost, 3)
             self.assertTrue(log.write(self.epoch, one, PING))

@@ -17,7 +17,7 @@ from gateway.evidence.files import LogFiles, logs_of
 from gateway.evidence.journal import Journal
 from gateway.evidence.pseudonyms import Pseudonyms
 from tests.evidence.log_case import KEY, VERDICT, LogCase
-from tests.evidence.proving import OTHER_SIGNER, SIGNER, proving
+from tests.evidence.proving import OTHER_SIGNER, SIGNER, journal, proving
 
 
 class SignedTests(LogCase):
@@ -110,14 +110,14 @@ class SignedTests(LogCase):
         """While checkpoints cannot be written, records go on, memory is bounded, and all is signed
         later."""
         log = self.open(checkpoint_records=3)
-        notary = log._journal._notary
+        notary = journal(log)._notary
         real = notary._file
         notary._file = os.open("/dev/full", os.O_WRONLY)
         notary._length = 0
         self.patch(os, "ftruncate", lambda *_: None)
         self.write(log, 100)
         self.assertEqual(len(notary._cuts), 8)
-        self.assertLess(len(log._journal._behind), 10)
+        self.assertLess(len(journal(log)._behind), 10)
         os.close(notary._file)
         notary._file = real
         log.close()
@@ -325,7 +325,7 @@ class RecoveryTests(LogCase):
         self.patch(Journal, "_open", lambda journal: Full(real(journal)))
         log = self.open()
         self.assertFalse(log.write_not_carried(KEY, VERDICT, "reason"))
-        log._journal._file = cast(Any, log._journal._file).file
+        journal(log)._file = cast(Any, journal(log)._file).file
         self.write(log, 1)
         log.close()
         lines = [json.loads(line) for line in self.files.current.read_text().splitlines()]

@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway import geo
+from gateway.evidence.entries import Decision, entries, frame, frames
 from gateway.evidence.lines import Lines
 from gateway.evidence.pseudonyms import Pseudonyms
+from gateway.evidence.recording import Recorder
+from gateway.evidence.spelling import Spelling
 from gateway.flow.epoch import Epoch
 from gateway.flow.table import Judged
 from gateway.model import (
@@ -86,12 +89,29 @@ class Both:
     """Writes records quickly and plainly."""
 
     def __init__(self, now: datetime = NOW) -> None:
-        self.lines = Lines(Pseudonyms(SECRET), lambda: now)
+        self.told: list[bytes] = []
+        self.lines = Recorder(Pseudonyms(SECRET), lambda: now, self.told.append)
+        self.spelling = Spelling("a test")
         self.plain = PlainRecords(SECRET, now)
+
+    def quick(self, in_force: Epoch, judged: Judged, payload: bytes | None) -> str:
+        """Give a record by way of the entries that a spool has."""
+        pieces = self.lines.entries(in_force, [(judged, payload)])
+        octets = frame([*self.told, *pieces])
+        self.told.clear()
+        ((body, end),) = frames(octets, "a test")
+        assert end == len(octets)
+        line = ""
+        for _, said in entries(body, "a test"):
+            if isinstance(said, Decision):
+                line = self.spelling.line(said)
+            else:
+                self.spelling.take(said)
+        return line
 
     def decided(self, in_force: Epoch, judged: Judged, payload: bytes | None) -> tuple[str, str]:
         """Give the quick line and the plain one."""
-        quick = self.lines.decided(in_force, judged, payload)
+        quick = self.quick(in_force, judged, payload)
         return quick, line(self.plain.decided(in_force, judged, payload))
 
 
@@ -166,14 +186,18 @@ class DecisionTests(SynchronousTestCase):
     def test_time(self) -> None:
         """A time is cut to its millisecond, whether the clock goes on or back."""
         now = NOW
-        lines = Lines(Pseudonyms(SECRET), lambda: now)
+        both = Both()
+        lines = both.lines = Recorder(Pseudonyms(SECRET), lambda: now, both.told.append)
         verdict = Verdict(Action.BLOCK, "r", "")
+        judged = Judged(BY_PLACE.facts(key("udp 192.0.2.1:1"), UNKNOWN), verdict)
         for step_us in (0, 543, 1, 0, 999, 1, 3_600_000_000, -3_600_000_000, -1_000, 876_000):
             now += timedelta(microseconds=step_us)
             plain = PlainRecords(SECRET, now)
             flow = key("udp 192.0.2.1:1")
             quick = lines.not_carried(flow, verdict, "x")
             self.assertEqual(quick, line(plain.not_carried(flow, verdict, "x")))
+            both.plain = plain
+            self.assertEqual(*both.decided(BY_PLACE, judged, b""))
 
 
 CHINESE = Endpoint.of("198.51.100.7", 1).address
@@ -272,15 +296,18 @@ class MemoryTests(SynchronousTestCase):
             to = Endpoint(number.to_bytes(4), 1)
             facts = Facts(FlowKey(Transport.UDP, client, to), AMERICA, content)
             judged = Judged(facts, Verdict(Action.BLOCK, "r", f"port {number}"))
-            quick = both.lines.decided(in_force, judged, b"")
+            quick = both.quick(in_force, judged, b"")
         self.assertEqual(quick, line(both.plain.decided(in_force, judged, b"")))
         lines, destinations = both.lines, both.lines._destinations
         memories: tuple[Sized, ...] = (
-            *(lines._clients, lines._verdicts, lines._messages),
-            *(destinations._addresses, destinations._of_destinations),
+            *(lines._verdicts, lines._contents, lines._whose, lines._members),
+            *(destinations._of_destinations, both.spelling._evidence),
         )
         sizes = [len(memory) for memory in memories]
         self.assertTrue(all(0 < size <= 16_384 for size in sizes), sizes)
+        lines.begin()
+        self.assertEqual((len(lines._texts), len(lines._whose)), (0, 0))
+        self.assertEqual(lines.actions, {Action.BLOCK: 40_000})
 
     def test_new_epoch(self) -> None:
         """Another policy or other data are in the next record."""

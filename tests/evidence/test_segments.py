@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway import geo
-from gateway.evidence.segments import host_text, segment_of
+from gateway.evidence.segments import segment_of
+from gateway.evidence.texts import host_text
 from gateway.model import Axis, Evidence, pack, unpack
 from tests.geo import worlds
 from tests.support.bundled import DAY, atlas

@@ -88,8 +88,21 @@ class ListenerCase(TestCase):
         """Open a listener until the test ends; every timer must then be gone too."""
         at = listener.listen()
         self.addCleanup(lambda: self.assertEqual(self.reactor.clock.getDelayedCalls(), []))
+        # Before and after: nothing is lost on the way, and nothing is held when all is closed.
+        self.addCleanup(self.check_balance, listener, is_closed=True)
         self.addCleanup(listener.stop)
+        self.addCleanup(self.check_balance, listener, is_closed=False)
         return at
+
+    def check_balance(self, listener: Listener, *, is_closed: bool) -> None:
+        """Assert that each packet, stream and octet that came in is somewhere, once."""
+        counts = listener.packets
+        for kind in ("packets", "streams", "octets"):
+            ways = {name: n for name, n in counts.items() if name.startswith(f"{kind}: ")}
+            came = ways.pop(f"{kind}: in", 0)
+            self.assertEqual(came, sum(ways.values()), counts)
+            if is_closed:
+                self.assertEqual(ways.get(f"{kind}: held", 0), 0, counts)
 
     def udp_peer(self, echo: bytes | None = None, host: str = "127.0.0.1") -> UdpPeer:
         """Open a UDP socket until the test ends."""

@@ -16,6 +16,11 @@ SOUND = {
     "socks5 127.0.0.1:1080: packets: in": 9,
     "socks5 127.0.0.1:1080: packets: allowed": 4,
     "socks5 127.0.0.1:1080: packets: blocked": 5,
+    "http-connect 127.0.0.1:3128: streams: in": 5,
+    "http-connect 127.0.0.1:3128: streams: wrapped": 3,
+    "http-connect 127.0.0.1:3128: streams: held": 2,
+    "http-connect 127.0.0.1:3128: octets: in": 50,
+    "http-connect 127.0.0.1:3128: octets: sent on": 50,
     "packets: in": 2,
     "packets: wrapped": 2,
     "queue: packets: in": 12,
@@ -34,7 +39,7 @@ class BalancesTests(SynchronousTestCase):
     def test_sound(self) -> None:
         """All that can be held against each other is, and holds; what is not counted is not."""
         found = balances(SOUND)
-        self.assertEqual([one["holds"] for one in found], [True] * 6)
+        self.assertEqual([one["holds"] for one in found], [True] * 8)
         self.assertEqual(balances({}), [])
 
     def test_missing(self) -> None:

@@ -7,8 +7,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from gateway.flow.guard import leak_of
+from gateway.model import FlowKey, Identifier, IdentifierKind
 from gateway.reporting.tables import TABLES
-from tests.reporting.report_case import ReportCase
+from tests.reporting.report_case import AMERICA, ReportCase
+from tests.support.epochs import epoch
 
 
 def told(account: dict[str, Any], table: str, *names: str) -> list[tuple[object, ...]]:
@@ -97,6 +100,28 @@ class ReportTests(ReportCase):
         self.assertEqual(
             (row["first"], row["last"]), ("2026-11-23T12:00:00.000Z", "2026-11-24T12:00:00.000Z")
         )
+
+    def test_entered(self) -> None:
+        """A policy under which nothing was decided is told of too, by the record that says so."""
+        log = self.open()
+        log.write_epoch(epoch(number=7))
+        log.close()
+        first, second = self.account()["tables"]["epochs"]["rows"]
+        self.assertEqual((first["epoch"], first["entered"]), (1, 0))
+        self.assertEqual((second["epoch"], second["entered"], second["allow"]), (7, 1, 0))
+        (line,) = self.gateway("--records", "epochs/2/entered").stdout.splitlines()
+        self.assertEqual(json.loads(line)["epoch"]["number"], 7)
+
+    def test_leaks(self) -> None:
+        """What the leak finder found is told of, and is a record that is known."""
+        log = self.open()
+        shown = (Identifier(IdentifierKind.GIVEN, 4, 9),)
+        log.write_leak(FlowKey.parse(f"udp 10.1.0.2:5 > {AMERICA}"), leak_of(shown))
+        log.close()
+        account = self.account()
+        (row,) = account["tables"]["leaks"]["rows"]
+        self.assertEqual((row["found"], row["kinds"], row["records"]), ("given", "given", 1))
+        self.assertNotIn("findings/unreadable", [one["row"] for one in account["findings"]])
 
     def test_gaps(self) -> None:
         """A process that did not stop as it should, and lines that are no record, are told of."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from typing import Any
 
 from twisted.internet.error import ProcessDone
@@ -10,9 +11,19 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from gateway.counts import Counts
 from gateway.errors import CarryError
 from gateway.routing import orders
-from gateway.routing.orders import Abandon, Adopt, Order, Prepare, Ready, Refused, Report
+from gateway.routing.orders import (
+    Abandon,
+    Account,
+    Adopt,
+    Order,
+    Prepare,
+    Ready,
+    Refused,
+    Report,
+)
 from gateway.routing.workers import Now, Workers
 
 _DAY = datetime.date(2026, 11, 23)
@@ -74,7 +85,7 @@ class FakeReactor(Clock):
         return self.spawned[-1]
 
 
-class WorkersTests(SynchronousTestCase):
+class WorkersCase(SynchronousTestCase):
     """Two workers beside the leader."""
 
     def setUp(self) -> None:
@@ -92,6 +103,10 @@ class WorkersTests(SynchronousTestCase):
         """Let both judge."""
         for process in self.reactor.spawned:
             process.says(Ready())
+
+
+class WorkersTests(WorkersCase):
+    """They are kept running, and go from epoch to epoch together."""
 
     def test_start(self) -> None:
         """Each starts with its queue, and with what is in force."""
@@ -189,7 +204,7 @@ class WorkersTests(SynchronousTestCase):
     def test_nonsense(self) -> None:
         """One that says what is no report is ended, whether or not its line ends."""
         self.first.protocol.outReceived(b"Traceback\n")
-        self.second.protocol.outReceived(b"x" * 70_000)
+        self.second.protocol.outReceived(b"x" * (orders.MAX_LINE_LEN + 1))
         self.assertEqual((self.first.signals, self.second.signals), (["KILL"], ["KILL"]))
 
     def test_stop(self) -> None:
@@ -206,3 +221,62 @@ class WorkersTests(SynchronousTestCase):
         self.reactor.advance(60)
         self.assertEqual(len(self.reactor.spawned), 2)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+
+def account(flows: int, allowed: int, epoch: int = 1) -> Account:
+    """What a worker tells."""
+    counts = Counts()
+    counts.decisions["allow", "media"] = allowed
+    numbers = {**counts.told(), "packets": {"packets: in": allowed + 1, "packets: held": 1}}
+    return Account(flows, epoch, {"rest": allowed}, numbers)
+
+
+class AccountsTests(WorkersCase):
+    """What workers count is added up, and the age of what they said is told."""
+
+    def test_sum(self) -> None:
+        """The sum has what each told last, and rules of the epoch in force alone."""
+        self.ready()
+        self.first.says(account(3, 5))
+        self.first.says(account(4, 7))
+        self.second.says(account(1, 2, epoch=9))
+        mine = Counts()
+        mine.decisions["allow", "media"] = 10
+        mine._epoch, mine._rules = 1, Counter({"rest": 10})
+        rules = [(one.account.epoch, one.account.rules) for one in self.states()]
+        total = mine.plus(self.workers.numbers, rules)
+        self.assertEqual(total.decisions, {("allow", "media"): 19})
+        self.assertEqual(total._rules, {"rest": 17})
+        self.assertEqual([one.account.flows for one in self.states()], [4, 1])
+
+    def states(self) -> list[Any]:
+        """Give what is known of each."""
+        return list(self.workers.states)
+
+    def test_age(self) -> None:
+        """A report grows old; before the first there is none."""
+        self.ready()
+        self.assertEqual([one.age_s for one in self.states()], [None, None])
+        self.first.says(account(1, 1))
+        self.reactor.advance(7)
+        self.assertEqual([one.age_s for one in self.states()], [7, None])
+
+    def test_dead(self) -> None:
+        """One that died shows; what it had counted stays in the sum, and what it held does not."""
+        self.ready()
+        self.first.says(account(3, 5))
+        self.first.ends()
+        state, _ = self.states()
+        self.assertEqual((state.is_ready, state.age_s, state.ends), (False, None, 1))
+        self.assertEqual(self.workers.numbers["packets"], {"packets: in": 6})
+        self.reactor.advance(5)
+        again = self.reactor.spawned[-1]
+        again.says(Ready())
+        again.says(account(1, 2))
+        self.assertEqual(self.workers.numbers["decisions"], {"allow\x1fmedia": 7})
+        self.assertTrue(self.states()[0].is_ready)
+
+    def test_report(self) -> None:
+        """An account arrives as it was given."""
+        said = account(1, 2)
+        self.assertEqual(orders.report(orders.line(said)), said)

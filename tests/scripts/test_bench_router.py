@@ -182,7 +182,7 @@ class PolicyTests(SynchronousTestCase):
         folder = Path(self.mktemp())
         folder.mkdir()
         (folder / "policy.yaml").write_text(text)
-        (folder / "gateway.yaml").write_text(bench_gateway.configuration(""))
+        (folder / "gateway.yaml").write_text(bench_gateway.configuration())
         stand_ins = [
             geo.Override(network=one, location="US", operator="US", reason="the bench")
             for one in bench_gateway.STAND_INS

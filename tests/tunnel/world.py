@@ -185,8 +185,14 @@ class World(TestCase):
             transfer=transfer,
         )
         endpoint = exit_.listen()
+        self.addCleanup(self.check_balance, exit_)
         self.addCleanup(exit_.stop)
         return exit_, endpoint
+
+    def check_balance(self, exit_: Exit) -> None:
+        """Assert that each datagram that came out of a tunnel went somewhere, once."""
+        ways = dict(exit_.packets)
+        self.assertEqual(ways.pop("packets: in", 0), sum(ways.values()), exit_.counters)
 
     def tunnel(
         self,

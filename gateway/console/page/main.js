@@ -37,7 +37,7 @@ function status(now) {
   say("findings", "Leaks are not looked for in live traffic. gateway audit looks for them in captures.");
   // A gateway that runs canaries tells of them in its status; this one may not.
   const canaries = now.canaries;
-  say("canaries", canaries == null ? "Canaries: this gateway sends itself none." : `Canaries: ${JSON.stringify(canaries)}`);
+  say("canaries", canaries == null ? "Canaries: this gateway sends itself none." : told(canaries));
   say("process", `gateway ${now.version}, process ${now.pid}, since ${now.started.replace("T", " ")}. Times are UTC.`);
   figures();
 }
@@ -68,9 +68,16 @@ function data(now) {
   figures();
 }
 
+/** Say what became of the flows that the gateway judges for itself. */
+function told(canaries) {
+  const bad = canaries.last.filter((one) => one.outcome === "through" || one.outcome === "failed").map((one) => `${one.flow}: ${one.outcome}`);
+  const outcomes = Object.entries(canaries.outcomes).map(([outcome, count]) => `${number(count)} ${outcome}`);
+  return `Canaries, every ${number(canaries.every_s)} s: ${outcomes.join(", ") || "none was judged yet"}. ${bad.join("; ")}`;
+}
+
 function flows(now) {
   where();
-  const shares = now.shares > 1 ? `Router mode with ${now.shares} workers: these are the flows that the first one decides.` : "";
+  const shares = now.shares > 1 ? `Router mode with ${now.shares} processes, ${number(now.flows)} flows in all: of them these are the first one's.${now.silent.length ? ` Not there: the workers of the queues ${now.silent.join(", ")}.` : ""}` : "";
   verdicts("jurisdictions", now.now.jurisdictions, (name) => (name === "none" ? "none of them" : name.endsWith("?") ? `perhaps ${name.slice(0, -1)}` : name), "No flows now.");
   say("jurisdictions-note", `A flow counts for each jurisdiction that its destination belongs to. ${shares}`);
   verdicts("traffic", now.decided.traffic, (name) => name, "Nothing was decided yet.");

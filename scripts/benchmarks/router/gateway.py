@@ -35,7 +35,7 @@ geo:
   sources: [bundled]
   max_age_days: 36500
   overrides:
-{overrides}evidence: {{path: evidence/, required: false}}
+{overrides}evidence: {{path: {evidence}, required: false}}
 router: {{{router}}}
 """
 _DENIED_RULE = """\
@@ -49,11 +49,14 @@ rules:
 """
 
 
-def configuration(router: str) -> str:
-    """Write the trial's gateway.yaml, with these options of router mode."""
+def configuration(*, evidence: str = "evidence/", router: str = "") -> str:
+    """Write the trial's gateway.yaml.
+
+    Args:    evidence: where the decision log goes; router: options of router mode.
+    """
     claim = 'location: US, operator: US, reason: "the bench\'s server"'
     lines = (f'    - {{network: "{network}", {claim}}}\n' for network in STAND_INS)
-    return _CONFIGURATION.format(overrides="".join(lines), router=router)
+    return _CONFIGURATION.format(overrides="".join(lines), evidence=evidence, router=router)
 
 
 def policy(default: str, denied: Iterable[str]) -> str:
@@ -75,12 +78,16 @@ class Gateway(Peer):
     name = "gateway"
     denies = True
     ready: ClassVar[str] = "router mode: ready"
+    evidence: ClassVar[str] = "evidence/"
+    """Where the decision log goes."""
     router: ClassVar[str] = ""
+    """Options of router mode."""
 
     def start(self, denied: Iterable[str]) -> None:
         """Peer API."""
         self._write(denied)
-        (self.scratch / "gateway.yaml").write_text(configuration(self.router))
+        written = configuration(evidence=self.evidence, router=self.router)
+        (self.scratch / "gateway.yaml").write_text(written)
         command = str(Path(sys.executable).with_name("gateway"))
         self._run([command, "run", "--config", str(self.scratch / "gateway.yaml")])
 
@@ -156,3 +163,10 @@ class Toy(Gateway):
 def _epochs(log: str) -> list[str]:
     """Give the lines that tell of an epoch: a new one, or that the old one stays."""
     return [line for line in log.splitlines() if re.search(r"\bepoch,? \d+", line)]
+
+
+class Unlogged(Gateway):
+    """The same without a decision log: what the log costs."""
+
+    name = "unlogged"
+    evidence = "/dev/null/none"  # which is no folder: the gateway says so, and writes none

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from scripts.benchmarks.router import breaking, measures
 from scripts.benchmarks.router.figures import Results, Trial
-from scripts.benchmarks.router.gateway import FastGateway, Gateway, Toy
+from scripts.benchmarks.router.gateway import FastGateway, Gateway, Toy, Unlogged
 from scripts.benchmarks.router.generators import Generators
 from scripts.benchmarks.router.measures import Bench, Figures
 from scripts.benchmarks.router.noise import Noise
@@ -24,7 +24,7 @@ from scripts.benchmarks.router.stage import Space, Stage
 
 OURS: tuple[type[Peer], ...] = (Peer, Nft, Gateway, FastGateway)
 OTHERS: tuple[type[Peer], ...] = (SingBox, Envoy, Nginx, HaProxy)
-_ALL: tuple[type[Peer], ...] = (*OURS, Toy, *OTHERS)
+_ALL: tuple[type[Peer], ...] = (*OURS, Toy, Unlogged, *OTHERS)
 PEERS = {one.name: one for one in _ALL}
 MEASURES = ("steady", "newflow", "tcp", "relay", "flood", "flood-max", "reload", "kill")
 

@@ -4,6 +4,7 @@ Knows: the flow table's Observer.  Never: clients, payload: nothing here names a
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from gateway.flow.epoch import Epoch
 from gateway.flow.flows import Nobody
@@ -15,6 +16,9 @@ from gateway.model import Axis, Endpoint, FlowKey, Verdict
 _MAX_COUNTRIES = 400
 # Asked for each decision, and an enum's member takes long.
 _LOCATION = Axis.LOCATION
+# Between the two words of a pair: no name has it.
+_BETWEEN = "\x1f"
+_PAIRS = ("decisions", "would", "places", "leaks")
 OTHERS = "others"
 NOWHERE = "none"
 """The country of what no source places."""
@@ -44,6 +48,33 @@ class Counts(Nobody):
         default too."""
         hits = self._rules if epoch.number == self._epoch else Counter[str]()
         return {rule: hits[rule] for rule in (*(one.id for one in epoch.policy.rules), "default")}
+
+    def told(self) -> dict[str, dict[str, int]]:
+        """Give all but the rules' as names and numbers, for another process to add up."""
+        pairs = {name: _joined(getattr(self, name)) for name in _PAIRS}
+        return {**pairs, "uncarried": dict(self.uncarried), "unresolved": {"": self.unresolved}}
+
+    def plus(
+        self,
+        numbers: Mapping[str, Mapping[str, int]],
+        rules: Iterable[tuple[int, Mapping[str, int]]],
+    ) -> Counts:
+        """Give the sum with what other processes told.
+
+        Args:    rules: of each, by the number of its epoch; those of another one do not count.
+        """
+        total = Counts()
+        for name in _PAIRS:
+            summed: Counter[tuple[str, str]] = getattr(total, name)
+            summed.update(getattr(self, name))
+            summed.update(_parted(numbers.get(name, {})))
+        total.uncarried = self.uncarried + Counter(numbers.get("uncarried", {}))
+        total.unresolved = self.unresolved + sum(numbers.get("unresolved", {}).values())
+        total._epoch, total._rules = self._epoch, self._rules.copy()
+        for epoch, hits in rules:
+            if epoch == self._epoch:
+                total._rules.update(hits)
+        return total
 
     def decided(self, epoch: Epoch, judged: Judged, payload: bytes | None) -> bool:
         """Observer API."""
@@ -80,3 +111,12 @@ class Counts(Nobody):
             self.leaks[leak.found.value, "none"] += 1
         for one in leak.identifiers:
             self.leaks[leak.found.value, one.kind.value] += 1
+
+
+def _joined(counts: Mapping[tuple[str, str], int]) -> dict[str, int]:
+    return {_BETWEEN.join(pair): count for pair, count in counts.items()}
+
+
+def _parted(counts: Mapping[str, int]) -> dict[tuple[str, str], int]:
+    pairs = ((name.partition(_BETWEEN), count) for name, count in counts.items())
+    return {(one, other): count for (one, _, other), count in pairs}
