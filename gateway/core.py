@@ -24,11 +24,12 @@ from gateway.evidence.decisions import DecisionLog
 from gateway.evidence.journal import Proving
 from gateway.evidence.keys import load_key, load_signer
 from gateway.evidence.pseudonyms import Pseudonyms
+from gateway.flow.apart import Apart
 from gateway.flow.epoch import Epoch
 from gateway.flow.guard import LeakGuard
 from gateway.flow.table import FlowLimits, FlowTable, Observer
 from gateway.learning import Learning
-from gateway.model import Endpoint
+from gateway.model import Endpoint, pack
 from gateway.witness import Witness
 
 _log = Logger(namespace="gateway.core")
@@ -116,10 +117,14 @@ class Core:
         self.counting: list[Callable[[], Mapping[str, int]]] = []
         """Give what was counted since the start, by name: it is signed with the decision log."""
         log = self._open_log(log_name)
-        self.witness = Witness(log, config.evidence.required, tuple(observers), world.now)
+        self.apart = Apart(map(pack, config.canaries.clients))
+        """The canaries, which are nobody's flows."""
+        required = config.evidence.required
+        self.witness = Witness(log, required, tuple(observers), world.now, self.apart)
         self.counting.append(self.witness.counts)
         limits = config.limits
         self._guard = LeakGuard()
+        self._guard.apart = self.apart
         self._guard.learns = config.learns
         self.table = FlowTable(
             epoch,

@@ -12,7 +12,7 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway import config
-from gateway.canaries import BLOCKED, FAILED, HELD, SHADOW, THROUGH, Canaries
+from gateway.canaries import BLOCKED, FAILED, HELD, JUDGED, SHADOW, THROUGH, Canaries
 from gateway.core import Core
 from gateway.errors import InputError
 from gateway.flow.epoch import Epoch
@@ -85,24 +85,24 @@ class CanariesTests(SynchronousTestCase):
         those that say instead of the data where a destination is."""
         canaries = self.begin()
         self.clock.advance(5)
-        notes = [one.note for one, outcome in canaries.last]
+        notes = [one.note for one, outcome, _ in canaries.last]
         self.assertEqual(notes, ["a ping to China", "a ping that names somebody", "a stream"])
-        self.assertEqual([outcome for _, outcome in canaries.last], [HELD] * 3)
+        self.assertEqual([outcome for _, outcome, _ in canaries.last], [HELD] * 3)
 
     def test_again(self) -> None:
         """They are judged soon after the start, every so many seconds, and with each policy."""
         canaries = self.begin()
         self.clock.advance(4.9)
-        self.assertEqual(canaries.outcomes[HELD], 0)
+        self.assertEqual(canaries.outcomes[JUDGED, HELD], 0)
         self.clock.advance(0.1)
-        self.assertEqual(canaries.outcomes[HELD], 3)
+        self.assertEqual(canaries.outcomes[JUDGED, HELD], 3)
         self.clock.advance(60)
-        self.assertEqual(canaries.outcomes[HELD], 6)
+        self.assertEqual(canaries.outcomes[JUDGED, HELD], 6)
         self.successResultOf(self.core.reload())
-        self.assertEqual(canaries.outcomes[HELD], 9)
+        self.assertEqual(canaries.outcomes[JUDGED, HELD], 9)
         canaries.stop()
         self.clock.advance(600)
-        self.assertEqual(canaries.outcomes[HELD], 9)
+        self.assertEqual(canaries.outcomes[JUDGED, HELD], 9)
 
     def test_written(self) -> None:
         """Each outcome is a record, with what judged it and what would have been carried."""
@@ -142,7 +142,7 @@ class CanariesTests(SynchronousTestCase):
         canaries = self.begin(policy, self.flow(TO_CHINA, "block"))
         with capturedLogs() as logged:
             self.clock.advance(5)
-        self.assertEqual([outcome for _, outcome in canaries.last], [THROUGH])
+        self.assertEqual([outcome for _, outcome, _ in canaries.last], [THROUGH])
         (record,) = self.told()
         self.assertEqual((record["action"], record["carried"]), ("allow", "allow"))
         (alarm,) = [one for one in logged if one.get("outcome") == THROUGH]
@@ -152,19 +152,19 @@ class CanariesTests(SynchronousTestCase):
         """What was to be blocked and is wrapped got through: a wrapped ping is a ping."""
         canaries = self.begin(flows=self.flow(TO_AMERICA, "block"))
         self.clock.advance(5)
-        self.assertEqual([outcome for _, outcome in canaries.last], [THROUGH])
+        self.assertEqual([outcome for _, outcome, _ in canaries.last], [THROUGH])
 
     def test_blocked_instead(self) -> None:
         """What was to be wrapped and is blocked leaked nothing."""
         canaries = self.begin(flows=self.flow(TO_CHINA, "wrap"))
         self.clock.advance(5)
-        self.assertEqual([outcome for _, outcome in canaries.last], [BLOCKED])
+        self.assertEqual([outcome for _, outcome, _ in canaries.last], [BLOCKED])
 
     def test_shadow(self) -> None:
         """Under a policy that only watches, they pass, and it is said why."""
         canaries = self.begin("mode: shadow\n" + POLICY, self.flow(TO_CHINA, "block"))
         self.clock.advance(5)
-        self.assertEqual([outcome for _, outcome in canaries.last], [SHADOW])
+        self.assertEqual([outcome for _, outcome, _ in canaries.last], [SHADOW])
 
     def test_failed(self) -> None:
         """A judge that raises is an alarm, and no flow can be judged then."""
@@ -176,7 +176,7 @@ class CanariesTests(SynchronousTestCase):
 
         self.patch(Epoch, "judge", broken)
         self.clock.advance(5)
-        self.assertEqual({outcome for _, outcome in canaries.last}, {FAILED})
+        self.assertEqual({outcome for _, outcome, _ in canaries.last}, {FAILED})
         self.assertFalse(canaries.is_judging())
         self.assertTrue(self.flushLoggedErrors(ValueError))
 

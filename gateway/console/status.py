@@ -218,12 +218,26 @@ def _log(core: Core) -> Status:
 def _canaries(canaries: Canaries) -> Status:
     return {
         "every_s": canaries.every_s,
-        "outcomes": dict(canaries.outcomes),
+        "outcomes": _by_path(canaries.outcomes),
+        "sent": [path.name for path in canaries.paths],
         "last": [
-            {"flow": str(one.asked.key), "note": one.note, "outcome": outcome}
-            for one, outcome in canaries.last
+            {
+                "flow": str(one.asked.key),
+                "note": one.note,
+                "expected": str(one.expected),
+                "path": path,
+                "outcome": outcome,
+            }
+            for one, outcome, path in canaries.last
         ],
     }
+
+
+def _by_path(outcomes: Mapping[tuple[str, str], int]) -> Status:
+    counts: dict[str, dict[str, int]] = {}
+    for (path, outcome), count in outcomes.items():
+        counts.setdefault(path, {})[outcome] = count
+    return counts
 
 
 def _leaks(core: Core) -> Status:
@@ -257,6 +271,6 @@ def _troubles(said: Status) -> Iterator[str]:
         yield f"{said['log']['lost']} decisions could not be written down"
     for one in (said["canaries"] or {"last": ()})["last"]:
         if one["outcome"] in ALARMS:
-            yield f"canary {one['flow']} ({one['note']}): {one['outcome']}"
+            yield f"canary {one['flow']} ({one['note']}), {one['path']}: {one['outcome']}"
     if said["router"] is not None and said["router"]["trouble"]:
         yield f"router mode: {said['router']['trouble']}"

@@ -17,7 +17,7 @@ from gateway.kernel.host import missing
 from gateway.kernel.lock import Lock
 from gateway.kernel.marks import next_epoch
 from gateway.kernel.ranges import Ranges
-from gateway.kernel.router import OWN, LocalProxy, Queues, Router
+from gateway.kernel.router import CANARIES, OWN, LocalProxy, Queues, Router
 from gateway.model import Endpoint, Transport
 from gateway.routing.targets import Targets, digest
 
@@ -59,6 +59,8 @@ class Rules:
         self._router: Router | None = None
         self._mended: _World | None = None
         """How the world was when all was last looked at."""
+        self.canaries: tuple[bytes, ...] = ()
+        """The addresses of canaries that come in by an interface of ours; set before `install`."""
         self._closed: _World | None = None
         """How it was when nothing was last seen to be open."""
         self.state = ""
@@ -205,12 +207,13 @@ class Rules:
     def _first(self, epoch: Epoch, number: int, port: int) -> Router:
         options = self._config.router
         return Router(
-            clients=interfaces(self._config)[0],
+            clients=(*interfaces(self._config)[0], *((CANARIES,) if self.canaries else ())),
             epoch=number,
             policy=self.state,
             queues=Queues(options.first_queue, options.workers),
             has_nft_queue=nft.has_queue(),
             spot_check=options.spot_check,
+            canaries=self.canaries,
             relays=self._targets.relays,
             exits=self._targets.exits,
             proxy=LocalProxy(self._targets.proxy, port),

@@ -1,0 +1,119 @@
+"""Canaries as a client's packets and connections: they meet the kernel's rules and the listeners,
+and a hole in either is found by them and by nothing that leaves."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+from tests.lab.router_case import RouterCase
+from tests.lab.topology import Space
+from tests.support.epochs import PING, STUN
+
+_BAD = ("118.190.148.38:8000", "[2408:8000::38]:8000")
+_GOOD = ("203.0.113.7:4001", "[2001:db8:a::7]:4001")
+_POLICY = f"""\
+policy: first
+jurisdictions:
+  mainland-china: {{networks: [118.190.0.0/16, "2408::/16"]}}
+rules:
+- {{id: never, when: {{traffic: ping, to: mainland-china}}, action: block}}
+- {{id: nothing, when: {{to: mainland-china, port: [80, 8000]}}, action: block}}
+- {{id: named, when: {{plaintext: any}}, action: {{wrap: nearest}}}}
+- {{id: rest, when: {{plaintext: {{not: any}}}}, action: allow}}
+cases:
+- {{note: four, flow: "udp 10.1.0.2:5000 > {_BAD[0]}", payload: {{hex: "{PING.hex()}"}}, expect: {{action: block}}}}
+- {{note: six, flow: "udp [2001:db8:1::2]:5000 > {_BAD[1]}", payload: {{hex: "{PING.hex()}"}}, expect: {{action: block}}}}
+- {{note: wrap4, flow: "udp 10.1.0.2:5000 > {_GOOD[0]}", payload: {{hex: "{PING.hex()}"}}, expect: {{action: wrap}}}}
+- {{note: wrap6, flow: "udp [2001:db8:1::2]:5000 > {_GOOD[1]}", payload: {{hex: "{PING.hex()}"}}, expect: {{action: wrap}}}}
+- {{note: syn, flow: "tcp 10.1.0.2:5000 > 118.190.148.38:80", expect: {{action: block}}}}
+"""  # noqa: E501  # a case a line
+
+
+class CanariesTests(RouterCase):
+    """A gateway in router mode with a SOCKS 5 and an HTTP CONNECT listener, and its canaries."""
+
+    POLICY = _POLICY
+    MORE: ClassVar[str] = "canaries: {every_s: 3}\n"
+
+    def begin(self) -> None:
+        """RouterCase API: no exit is needed, for nothing of a canary is sent to one."""
+        self.begin_alone()
+
+    def told(self) -> list[dict[str, Any]]:
+        """Give what the log says of canaries so far."""
+        lines = self.deployment.decision_log.read_text().splitlines()
+        records = (json.loads(line) for line in lines)
+        return [record["canary"] for record in records if "canary" in record]
+
+    def of(self, note: str, through: str) -> list[str]:
+        """Give the outcomes of one canary by one path."""
+        return [
+            one["outcome"]
+            for one in self.told()
+            if one["note"] == note and one["through"].startswith(through)
+        ]
+
+    def test_held(self) -> None:
+        """Each is held on every path that it can take; nothing of any leaves, and none is anybody's
+        decision."""
+        self.until(lambda: self.of("syn", "router"), "no round was sent")
+        for note in ("four", "six", "wrap4", "wrap6", "syn"):
+            self.assertEqual(self.of(note, "router")[:1], ["held"], self.told())
+            self.assertEqual(self.of(note, "socks5")[:1], ["held"], self.told())
+        self.assertEqual(self.of("syn", "http-connect")[:1], ["held"])
+        self.assertEqual({one["outcome"] for one in self.told()}, {"held"})
+        self.assertEqual(self.uplink.between(*(self.host(to) for to in (*_BAD, *_GOOD))), [])
+        self.assertEqual(self.deployment.decisions(), [])
+        for to in _GOOD:  # and clients' own flows pass as ever
+            self.assertEqual(self.ask(self.client(to), to, STUN)[0], STUN)
+
+    def test_marked(self) -> None:
+        """Other software that sets marks behind the gateway's rules, so that what is blocked would
+        pass, is found by the next round, in both families; the packets do not leave all the same.
+        """
+        self.until(lambda: self.of("syn", "router"), "no round was sent")
+        mark = "meta mark set ct mark and 0 or {}"
+        epoch = self.epoch_mark()
+        table = (
+            "add table inet other\n"
+            "add chain inet other c { type filter hook prerouting priority -120; }\n"
+            f"add rule inet other c iifname != uplink {mark.format(hex(epoch))}\n"
+        )
+        done = self.lab.run(Space.GATEWAY, ["nft", "-f", "-"], text=table)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for note in ("four", "six", "syn"):
+            self.until(lambda note=note: "through" in self.of(note, "router"), f"{note} is held")
+        self.assertIn("canary udp 192.0.0.8:", self.deployment.gateway.log)
+        self.assertIn("out by uplink", self.deployment.gateway.log)
+        self.assertNotIn("through", self.of("four", "socks5"))
+        self.assertEqual(self.uplink.between("192.0.0.8", "100::8"), [])
+
+    def test_accepted(self) -> None:
+        """An accept that somebody puts before the gateway's rules by hand is found, or is gone
+        before it did any harm: the gateway puts its rules up again."""
+        self.until(lambda: self.of("syn", "router"), "no round was sent")
+        for _ in range(3):
+            self.lab.run(
+                Space.GATEWAY, ["nft", "insert", "rule", "inet", "gateway", "keep", "accept"]
+            )
+            self.deployment.gateway.wait_for("they were put up again")
+        self.assertEqual(self.uplink.between("192.0.0.8", "100::8"), [])
+
+    def test_nobody_else(self) -> None:
+        """A client with a canary's address gets nowhere: what a canary does is not written down."""
+        self.until(lambda: self.of("syn", "router"), "no round was sent")
+        self.lab.run(Space.CLIENT, ["ip", "address", "add", "192.0.0.8/32", "dev", "gateway"])
+        with self.lab.socket(Space.CLIENT, 2, 2) as client:
+            client.bind(("192.0.0.8", 0))
+            for payload in (STUN, PING):
+                self.send(client, _GOOD[0], payload)
+        self.assertEqual(self.ask(self.client(_GOOD[0]), _GOOD[0], STUN)[0], STUN)
+        self.assertEqual(self.uplink.between("192.0.0.8"), [])
+
+    def epoch_mark(self) -> int:
+        """Give the mark of what the gateway lets go straight."""
+        said = self.lab.run(
+            Space.GATEWAY, ["nft", "list", "chain", "inet", "gateway", "state"]
+        ).stdout
+        return int(said.partition("epoch=")[2].split()[0]) << 24
