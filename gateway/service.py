@@ -97,6 +97,8 @@ class Gateway:
             paths: list[Path] = [DoorPath(self._reactor, self.core, front) for front in fronts]
             if self.router is not None and self.router.canaries is not None:
                 paths.append(self.router.canaries)
+            if self.router is not None:
+                self.canaries.not_sent = self.router.canaries_lacking
             self.canaries.paths = paths
         self.canaries.start()
 

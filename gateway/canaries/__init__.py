@@ -78,6 +78,8 @@ class Canaries:
         self.every_s = section.every_s
         self.paths: list[Path] = []
         """By which they are also sent."""
+        self.not_sent = ""
+        """Why they are not sent by a path that there could be; "": they are."""
         self.outcomes: Counter[tuple[str, str]] = Counter()
         """Of all rounds, by path ("stray": by none of them) and outcome."""
         self._judged: list[Told] = []

@@ -57,6 +57,7 @@ class DoorPath:
         self._watched: list[tuple[Endpoint, Watch]] = []
         # A forward has a session for each client's port; this one is nobody else's, for good.
         self._own: Any = None
+        self._leaving: list[Any] = []
 
     def asked(self, canary: Canary, at: int) -> Asked | None:
         """Path API: without the names, which would have to be resolved."""
@@ -87,8 +88,9 @@ class DoorPath:
             return [seen.get(id(one)) or await self._stream(one) for one in flows]
         finally:
             # Before a port is another client's: nothing of it is remembered.
-            self._reactor.callLater(_AFTER_S, self._leave, self._watched)
-            self._watched = []
+            watched, self._watched = self._watched, []
+            leaving = self._reactor.callLater(_AFTER_S, self._leave, watched)
+            self._leaving = [*(one for one in self._leaving if one.active()), leaving]
 
     def _watch(self, client: Endpoint) -> Watch:
         watch = self._core.apart.watch(client)
@@ -175,6 +177,9 @@ class DoorPath:
 
     def close(self) -> None:
         """Path API."""
+        for one in self._leaving:
+            if one.active():
+                one.cancel()  # the listeners end, and their flows with them
         if self._own is not None:
             self._own.stopListening()
 

@@ -220,6 +220,7 @@ def _canaries(canaries: Canaries) -> Status:
         "every_s": canaries.every_s,
         "outcomes": _by_path(canaries.outcomes),
         "sent": [path.name for path in canaries.paths],
+        "not_sent": canaries.not_sent,
         "last": [
             {
                 "flow": str(one.asked.key),

@@ -87,7 +87,9 @@ class RouterMode:
 
     def _begin_canaries(self) -> None:
         config = self._config.canaries
-        if config.sent and config.clients and self._packets.open():
+        if not (config.sent and config.clients):
+            return
+        if self._packets.open():
             self._rules.canaries = tuple(map(pack, config.clients))
             self.canaries = self._packets
 
@@ -166,6 +168,11 @@ class RouterMode:
         except GatewayError as error:
             _log.warn("what the kernel dropped is not known: {reason}", reason=str(error))
             return {}
+
+    @property
+    def canaries_lacking(self) -> str:
+        """Why no canary is sent through the kernel's rules; "": they are, or shall not be."""
+        return self._packets.lacking
 
     @property
     def trouble(self) -> str:

@@ -49,6 +49,8 @@ class PacketPath:
         self._tun = Tun(CANARIES)
         self._net = Net()
         self._spread_for = 0
+        self.lacking = ""
+        """Why nothing can be sent by it; "": it can."""
         self._clients = {len(one): one for one in map(pack, config.canaries.clients)}
         self._exits = {one.interface for one in config.interface_exits}
         self._sent: Mapping[tuple[str, int], FlowKey] = {}
@@ -62,8 +64,8 @@ class PacketPath:
         try:
             self._ready()
         except CarryError as error:
-            reason = f"{error}; canaries are only judged, and not sent through the kernel's rules"
-            _log.warn("{reason}", reason=reason)
+            self.lacking = f"not through the kernel's rules: {error}"
+            _log.warn("canaries are judged, and {reason}", reason=self.lacking)
             self.close()
             return False
         return True

@@ -3,6 +3,7 @@ on standing there.  Knows: the kernel room.  Never: a packet, a verdict."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
@@ -12,7 +13,7 @@ from gateway.config import Config
 from gateway.errors import CarryError, GatewayError
 from gateway.flow.denied import denied
 from gateway.flow.epoch import Epoch
-from gateway.kernel import conntrack, guard, links, nft, readback, routes
+from gateway.kernel import conntrack, guard, links, nft, readback, routes, tun
 from gateway.kernel.host import missing
 from gateway.kernel.lock import Lock
 from gateway.kernel.marks import next_epoch
@@ -256,12 +257,22 @@ def _doors(config: Config) -> list[tuple[Transport, int]]:
     return [door for door in doors if door[1]]
 
 
+def _canaries_lack(config: Config) -> Iterator[str]:
+    if config.transparent and config.canaries.sent and (why := tun.lacking()):
+        yield (
+            f"{why}: canaries are not sent through the kernel's rules (module tun; in a systemd "
+            "unit DeviceAllow=/dev/net/tun rw and no PrivateDevices=; or canaries: {sent: false})"
+        )
+
+
 def look(config: Config | None) -> list[str]:
     """Say in sentences what this host lacks for router mode; []: nothing.
 
     Args:    config: whose interfaces must be there too; None: of no configuration.
     """
     try:
-        return missing() if config is None else missing(*interfaces(config))
+        if config is None:
+            return missing()
+        return [*missing(*interfaces(config)), *_canaries_lack(config)]
     except GatewayError as error:
         return [str(error)]
