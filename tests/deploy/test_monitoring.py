@@ -67,7 +67,7 @@ class MonitoringTests(ConsoleCase):
     def setUp(self) -> None:
         super().setUp()
         door = Door("socks5", "127.0.0.1:1080", {"blocked": 1})
-        canaries = Canaries(self.clock, self.core, self.core.config.canaries)
+        canaries = Canaries(self.reactor, self.core, self.core.config.canaries)
         canaries.outcomes["judged", "held"] = 1
         process = Process(self.core, (door,), {"us": Way()}, None, canaries=canaries)
         self.patch(self.attendance, "_process", lambda: process)
