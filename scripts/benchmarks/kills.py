@@ -46,7 +46,10 @@ _PAUSE_S = 0.0005
 # Half of them are allowed, and a listener has places for 1,024 clients.
 _MAX_NUMBERS = 1_800
 _BLOCKED = "203.0.113.66"
-_EVIDENCE = "evidence: {path: evidence/, required: true, checkpoint_s: 1, max_segment_bytes: 1073741824}\ncanaries: {flows: []}\n"
+_EVIDENCE = """\
+evidence: {path: evidence/, required: true, checkpoint_s: 1, max_segment_bytes: 1073741824}
+canaries: {flows: []}
+"""
 _POLICY = """\
 policy: killed
 jurisdictions: {{near: {{networks: [{near}]}}}}
@@ -109,7 +112,7 @@ class Loopback:
         raise SystemExit("the gateway does not start")
 
     def send(self, number: int, is_allowed: bool) -> None:
-        """Place API: a client's socket for each datagram; the ones that wait for answers are few."""
+        """Place API: each from a socket, and an address, of its own."""
         host = f"127.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255 or 1}"
         with _socket(socket.AF_INET, (host, 0)) as client:
             client.sendto(number.to_bytes(8), ("127.0.0.1", self._doors[not is_allowed]))
@@ -218,8 +221,7 @@ def main(count: int, is_router: bool) -> int:
     chance, faults, total = random.Random(2021), list[str](), Counter[str]()
     with ExitStack() as closing:
         place: Place = Router(closing) if is_router else Loopback(closing)
-        number = known = records = 0
-        at = 0
+        number = known = at = 0
         for turn in range(count + 1):
             place.start()
             faults += _verified(place, turn)
@@ -271,10 +273,15 @@ def _shown(turn: int, found: Iterable[str]) -> list[str]:
 
 
 def _verified(place: Place, turn: int) -> list[str]:
-    """Verify what the process before left, as the one that runs now has recovered it."""
+    """Verify what the process before left, as the one that runs now has recovered it, which may
+    still be writing its first checkpoint."""
     folder = place.folder / "evidence"
     key = PublicKey.parse((folder / "log.pub").read_text(), "log.pub")
-    report = verify(LogFiles(folder, "decisions"), key, Asked())
+    end_s = time.monotonic() + _PATIENCE_S
+    while (report := verify(LogFiles(folder, "decisions"), key, Asked())).findings:
+        if time.monotonic() > end_s:
+            break
+        time.sleep(0.1)
     return _shown(turn, (f"verify: {one}" for one in report.findings))
 
 
