@@ -116,7 +116,8 @@ class Core:
         """When the epoch came into force."""
         self.counting: list[Callable[[], Mapping[str, int]]] = []
         """Give what was counted since the start, by name: it is signed with the decision log."""
-        log = self._open_log(log_name)
+        self._log_name, self._log_trouble = log_name, ""
+        log = self._open_log()
         self.apart = Apart(map(pack, config.canaries.clients))
         """The canaries, which are nobody's flows."""
         required = config.evidence.required
@@ -234,7 +235,7 @@ class Core:
         try:
             self._expire()
             self.witness.report()
-            self.witness.tick()
+            self._look_after_log()
             self._learning.tick()
             today = self.world.now().date()
             if self._leads and today != self._today and not self.is_changing:
@@ -274,7 +275,7 @@ class Core:
         for sentence in epoch.atlas.warnings:
             _log.warn("{sentence}", sentence=sentence)
 
-    def _open_log(self, name: str) -> DecisionLog | None:
+    def _open_log(self) -> DecisionLog | None:
         directory = self.config.path(self.config.evidence.path)
         try:
             random = self.world.random_octets
@@ -286,12 +287,23 @@ class Core:
                 counting=self._counted,
                 in_thread=self.world.in_thread,
             )
-            return DecisionLog(directory, pseudonyms, self.world.now, proving, name)
+            return DecisionLog(directory, pseudonyms, self.world.now, proving, self._log_name)
         except GatewayError as error:
             if self.config.evidence.required:
                 raise
-            _log.error("no decision is written down: {reason}", reason=str(error))
+            if str(error) != self._log_trouble:
+                _log.error("no decision is written down: {reason}", reason=str(error))
+            self._log_trouble = str(error)
             return None
+
+    def _look_after_log(self) -> None:
+        """Have the log signed, if it is time; open one that could not be opened at the start: there
+        may be room by now."""
+        if self.witness.log is None:
+            self.witness.log = self._open_log()
+            if self.witness.log is not None:
+                _log.info("decisions are written down from now on")
+        self.witness.tick()
 
     def _counted(self) -> Mapping[str, int]:
         return {name: count for counts in self.counting for name, count in counts().items()}
