@@ -4,8 +4,10 @@ decisions.  Knows: flow, evidence, sources.  Never: listeners, tunnels."""
 from __future__ import annotations
 
 import datetime
+import errno
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -73,6 +75,16 @@ class World:
             random_octets=os.urandom,
             in_thread=deferToThread,
         )
+
+
+# What a person mends while the process goes on.
+_PASSING = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO))
+
+
+def _may_pass(error: GatewayError) -> bool:
+    """Tell a disk that is full, or cannot be written for now, from what is configured wrongly."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in _PASSING
 
 
 Commit = Callable[[], None]
@@ -289,18 +301,23 @@ class Core:
             )
             return DecisionLog(directory, pseudonyms, self.world.now, proving, self._log_name)
         except GatewayError as error:
-            if self.config.evidence.required:
+            if self.config.evidence.required and not _may_pass(error):
                 raise
-            if str(error) != self._log_trouble:
-                _log.error("no decision is written down: {reason}", reason=str(error))
-            self._log_trouble = str(error)
+            self._say_no_log(str(error))
             return None
+
+    def _say_no_log(self, reason: str) -> None:
+        then = "; it is required, so new flows are blocked" if self.config.evidence.required else ""
+        if reason != self._log_trouble:
+            _log.error("no decision is written down: {reason}{then}", reason=reason, then=then)
+        self._log_trouble = reason
 
     def _look_after_log(self) -> None:
         """Have the log signed, if it is time; open one that could not be opened at the start: there
         may be room by now."""
         if self.witness.log is None:
-            self.witness.log = self._open_log()
+            with suppress(GatewayError):  # it could be opened as little as before
+                self.witness.log = self._open_log()
             if self.witness.log is not None:
                 _log.info("decisions are written down from now on")
         self.witness.tick()

@@ -114,10 +114,7 @@ class FullDiskTests(RunningCase):
         self.begin(required="false", mode="ro")
         self.line_with(self.process, "no control socket")
         self.assertEqual(self.ask(), _ALLOWED)
-        for name in ("evidence", "state"):
-            remount = ["mount", "-o", "remount,rw", str(self.folder / name)]
-            enter = ["nsenter", "-t", str(self.process.pid), "-m"]
-            subprocess.run([*enter, *remount], check=True)
+        self.remount()
         self.line_with(self.process, "decisions are written down from now on")
         self.assertEqual(self.ask(), _ALLOWED)
         log = (self.inside / "evidence" / "decisions.jsonl").read_text()
@@ -126,6 +123,22 @@ class FullDiskTests(RunningCase):
         self.line_with(self.process, "epoch 2")
         self.process.send_signal(15)
         self.line_with(self.process, "stopped")
+
+    def test_required_at_start(self) -> None:
+        """Where evidence is required and cannot be written at the start the process does not end,
+        to be started again and again: it lets nothing new through until it can be written."""
+        self.begin(required="true", mode="ro")
+        self.assertEqual(self.ask(), _REFUSED)
+        self.remount()
+        self.line_with(self.process, "decisions are written down from now on")
+        self.assertEqual(self.ask(), _ALLOWED)
+
+    def remount(self) -> None:
+        """Let both disks be written."""
+        for name in ("evidence", "state"):
+            remount = ["mount", "-o", "remount,rw", str(self.folder / name)]
+            enter = ["nsenter", "-t", str(self.process.pid), "-m"]
+            subprocess.run([*enter, *remount], check=True)
 
     def check_log(self) -> None:
         """Check that the log is whole, and that it tells of its gap."""
