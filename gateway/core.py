@@ -130,7 +130,9 @@ class Core:
         """Give what was counted since the start, by name: it is signed with the decision log."""
         self._log_name, self._log_trouble = log_name, ""
         log = self._open_log()
-        self.apart = Apart(map(pack, config.canaries.clients))
+        # Nobody else has these addresses in router mode: its rules see to that (kernel.asking).
+        is_sent = config.canaries.sent and config.transparent
+        self.apart = Apart(map(pack, config.canaries.clients) if is_sent else ())
         """The canaries, which are nobody's flows."""
         required = config.evidence.required
         self.witness = Witness(log, required, tuple(observers), world.now, self.apart)

@@ -132,7 +132,7 @@ class Router:
     """What clients may ask the gateway itself: transport and port."""
 
     canaries: tuple[bytes, ...] = ()
-    """Addresses that nobody has but what comes in by CANARIES, which is one of `clients` then."""
+    """Addresses that nobody has but what comes in by CANARIES, which may be one of `clients`."""
 
     @property
     def mtu_by_client(self) -> dict[str, int]:

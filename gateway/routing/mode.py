@@ -87,11 +87,10 @@ class RouterMode:
 
     def _begin_canaries(self) -> None:
         config = self._config.canaries
-        if not (config.sent and config.clients):
-            return
-        if self._packets.open():
+        if config.sent and config.clients:
             self._rules.canaries = tuple(map(pack, config.clients))
-            self.canaries = self._packets
+            self._rules.has_canaries = self._packets.open()
+            self.canaries = self._packets if self._rules.has_canaries else None
 
     def _now(self) -> Now:
         epoch, rules = self._core.table.epoch, self._rules

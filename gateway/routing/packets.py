@@ -95,6 +95,8 @@ class PacketPath:
         return Deferred.fromCoroutine(self._send(flows))
 
     async def _send(self, flows: Sequence[Asked]) -> list[Sight]:
+        if not flows:
+            return []
         in_thread = self._core.world.in_thread
         watches: list[Watch] = []
         try:

@@ -61,7 +61,9 @@ class Rules:
         self._mended: _World | None = None
         """How the world was when all was last looked at."""
         self.canaries: tuple[bytes, ...] = ()
-        """The addresses of canaries that come in by an interface of ours; set before `install`."""
+        """The addresses of canaries, which no client may have; set before `install`."""
+        self.has_canaries = False
+        """Whether the interface is there that they come in by."""
         self._closed: _World | None = None
         """How it was when nothing was last seen to be open."""
         self.state = ""
@@ -208,7 +210,7 @@ class Rules:
     def _first(self, epoch: Epoch, number: int, port: int) -> Router:
         options = self._config.router
         return Router(
-            clients=(*interfaces(self._config)[0], *((CANARIES,) if self.canaries else ())),
+            clients=(*interfaces(self._config)[0], *((CANARIES,) if self.has_canaries else ())),
             epoch=number,
             policy=self.state,
             queues=Queues(options.first_queue, options.workers),

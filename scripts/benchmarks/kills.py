@@ -3,9 +3,9 @@ packets that somebody else counted?
 
 Usage: scripts/bench kills [COUNT] [--router]    COUNT: 15 if omitted; --router: as root, in a lab.
 
-Each round starts `gateway run` (evidence required, signed every five seconds), has new flows come to it,
-allowed ones and blocked ones, a datagram each, and kills it after 0 to 7.5 seconds of that.  The
-next start recovers the log.  Then is held against the datagrams that arrived at the far end:
+Each round starts `gateway run` (evidence required, signed every five seconds), has new flows come
+to it, allowed ones and blocked ones, a datagram each, and kills it after 0 to 7.5 seconds of that.
+The next start recovers the log.  Held against the datagrams that arrived at the far end:
   - verify finds nothing;
   - each allowed datagram that arrived has a decision of its own in the log, and no blocked one
     arrived;
