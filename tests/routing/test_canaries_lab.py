@@ -59,9 +59,11 @@ class CanariesTests(RouterCase):
         """Each is held on every path that it can take; nothing of any leaves, and none is anybody's
         decision.  A client with a canary's address gets nowhere.  Other software that sets marks
         behind the gateway's rules, so that what is blocked would pass, is found by the next round,
-        in both families; the packets do not leave all the same."""
+        in both families; the packets do not leave all the same.  Net and interface are put up again
+        where somebody takes them away."""
         self.until(lambda: bool(self.of("syn", "router")), "no round was sent")
         self.held()
+        self.taken_away()
         self.nobody_else()
         self.broken()
         self.assertEqual(self.uplink.between("192.0.0.8", "100::8"), [])
@@ -76,6 +78,16 @@ class CanariesTests(RouterCase):
         self.assertEqual({one["outcome"] for one in self.told()}, {"held"})
         self.assertEqual(self.uplink.between(*(self.host(to) for to in (*_BAD, *_GOOD))), [])
         self.assertEqual(self.deployment.decisions(), [])
+
+    def taken_away(self) -> None:
+        """Take the canaries' interface and their net away."""
+        for argv in ("nft delete table inet gateway-canaries", "ip link delete rtc-canary"):
+            done = self.lab.run(Space.GATEWAY, argv.split())
+            self.assertEqual(done.returncode, 0, done.stderr)
+        self.until(lambda: "failed" in self.of("six", "router"), "nobody says that it is gone")
+        self.until(lambda: self.of("six", "router")[-1] == "held", "it is not put up again")
+        done = self.lab.run(Space.GATEWAY, ["nft", "list", "table", "inet", "gateway-canaries"])
+        self.assertEqual(done.returncode, 0, done.stderr)
 
     def nobody_else(self) -> None:
         """Check that nobody has a canary's liberties: what it does is not written down."""
