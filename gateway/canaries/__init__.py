@@ -24,6 +24,7 @@ from gateway.canaries.paths import Canary, Path, Sight
 from gateway.config.canaries import Canaries as Section
 from gateway.config.canaries import CanaryFlow
 from gateway.core import Core
+from gateway.errors import GatewayError
 from gateway.flow.apart import WRAP
 from gateway.model import Action, FlowKey, Mode, Verdict
 from gateway.policy import Case
@@ -169,7 +170,7 @@ class Canaries:
         strays, self._strays = self._strays, []
         for path in self.paths:
             there = list(self._fit(path, canaries))
-            sights = await path.send([asked for _, asked in there])
+            sights = await _sights(path, [asked for _, asked in there])
             if self._core.table.epoch is not epoch:
                 self._strays = strays + self._strays
                 return  # what was expected may be something else by now: they are sent again
@@ -234,6 +235,19 @@ class Canaries:
                 rule=rule,
                 outcome=outcome,
             )
+
+
+async def _sights(path: Path, flows: Sequence[Asked]) -> Sequence[Sight]:
+    """Send flows; a path that fails is an alarm, and the others are tried all the same."""
+    try:
+        return await path.send(flows)
+    except CancelledError:
+        raise
+    except GatewayError as error:
+        return [Sight(went_in=False, error=str(error))] * len(flows)
+    except Exception as error:  # whatever it is: nothing is known of what was to be held
+        _log.failure("sending canaries by {path} failed", path=path.name)
+        return [Sight(went_in=False, error=type(error).__name__)] * len(flows)
 
 
 def _outcome(canary: Canary, seen: Seen) -> str:

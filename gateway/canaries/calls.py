@@ -50,7 +50,10 @@ class Call(ClientFactory):
     noisy = False
 
     def __init__(self, reactor: Any, to: Endpoint) -> None:
-        """Begin to connect, from the address that is called."""
+        """Begin to connect, from the address that is called.
+
+        Raises:  CarryError: this host has no such address, or no more sockets.
+        """
         self._reactor = reactor
         self._heard: Deferred[bytes] = Deferred()
         self.is_reached = True
@@ -62,8 +65,11 @@ class Call(ClientFactory):
         self._connector = reactor.connectTCP(
             to.host, to.port, self, timeout=PATIENCE_S, bindAddress=(to.host, 0)
         )
-        bound = self._connector.transport.socket.getsockname()
-        self.client = Endpoint.of(*bound[:2])
+        opened = getattr(self._connector.transport, "socket", None)
+        if opened is None:  # Twisted tells of it later, by clientConnectionFailed
+            self._heard.addErrback(lambda why: b"")
+            raise CarryError("canary", f"no socket from {to.host}")
+        self.client = Endpoint.of(*opened.getsockname()[:2])
 
     async def hear(self, turns: Sequence[Turn]) -> bytes:
         """Say all of it, as soon as it is connected; give the last answer.

@@ -11,7 +11,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from gateway import config
-from gateway.canaries import BLOCKED, HELD, JUDGED, THROUGH
+from gateway.canaries import BLOCKED, FAILED, HELD, JUDGED, THROUGH
 from gateway.errors import CarryError
 from gateway.listeners.stream_relay import StreamRelay
 from gateway.listeners.udp_session import UdpSession
@@ -142,6 +142,17 @@ class DoorsTests(TestCase):
         outcomes = await self.round()
         self.assertEqual(outcomes["named", "socks5"], BLOCKED)
         self.assertEqual(outcomes["ping", "socks5"], HELD)
+
+    async def test_gone(self) -> None:
+        """A listener that nobody reaches is an alarm, and the others are tried all the same."""
+        await self.begin()
+        socks = self.gateway.listeners[0]
+        await socks.stop()
+        outcomes = await self.round()
+        self.assertEqual(outcomes["ping", "socks5"], FAILED)
+        self.assertEqual(outcomes["stream", "socks5"], FAILED)
+        self.assertEqual(outcomes["stream", "http-connect"], HELD)
+        self.assertEqual(outcomes["ping", "forward udp"], HELD)
 
 
 _KINDS = ("socks5", "http-connect", "forward udp", "forward tcp")
