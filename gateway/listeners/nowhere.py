@@ -4,7 +4,10 @@ Knows: Routes.  Never: a socket."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from gateway.errors import CarryError
@@ -57,11 +60,23 @@ class Nowhere:
 
     def stream_endpoint(self, destination: Endpoint) -> IStreamClientEndpoint:
         """Carrier API."""
-        raise self._refused("wrap")
+        return cast(IStreamClientEndpoint, _DeadEnd(self._took))
 
     def _refused(self, way: str) -> CarryError:
         self._took(way)
         return CarryError(way, "a canary is sent nowhere")
+
+
+class _DeadEnd:
+    """Connects nobody, as a destination that refuses does (IStreamClientEndpoint)."""
+
+    def __init__(self, took: Callable[[str], None]) -> None:
+        self._took = took
+
+    def connect(self, protocolFactory: object) -> Deferred[object]:
+        self._took("wrap")
+        refused = ConnectionRefusedError("a canary is sent nowhere")  # type: ignore[no-untyped-call]  # Twisted has no type for it
+        return fail(refused)
 
 
 class _Hole:

@@ -105,18 +105,22 @@ class PacketPath:
             self._sent = {_place(one.key): one.key for one in flows}
             for one in flows:
                 watches.append(self._core.apart.watch(one.key.client))
-                self._tun.write(packet(one.key, one.payload or b"", _HOPS))
+                self._write(one)
             await deferLater(self._reactor, _SETTLES_S)
             caught = await in_thread(self._net.caught)
-        except CarryError as error:
-            self._shut()
-            return [Sight(went_in=False, error=str(error))] * len(flows)
         finally:
             for one in flows[: len(watches)]:
                 self._core.apart.leave(one.key.client)
                 self._core.table.forget(one.key)
         await in_thread(self._net.empty)
         return [self._sight(*one, caught) for one in zip(flows, watches, strict=True)]
+
+    def _write(self, asked: Asked) -> None:
+        try:
+            self._tun.write(packet(asked.key, asked.payload or b"", _HOPS))
+        except CarryError:
+            self._shut()  # somebody took the interface away: the next round makes it anew
+            raise
 
     def _prepare(self) -> None:
         """Have all in place; what the net caught after the last round got through late."""

@@ -4,9 +4,14 @@ and a hole in either is found by them and by nothing that leaves."""
 from __future__ import annotations
 
 import json
+import os
+import signal
 from functools import partial
 from typing import Any, ClassVar
 
+from gateway.evidence.checkpoints import read
+from gateway.evidence.notes import PublicKey
+from gateway.reporting.accounts import balances
 from tests.lab.router_case import RouterCase
 from tests.lab.topology import Space
 from tests.support.epochs import PING, STUN
@@ -38,8 +43,11 @@ class CanariesTests(RouterCase):
     MORE: ClassVar[str] = "canaries: {every_s: 2}\n"
 
     def begin(self) -> None:
-        """RouterCase API: no exit is needed, for nothing of a canary is sent to one."""
-        self.begin_alone()
+        """RouterCase API: no exit is needed, for nothing of a canary is sent to one; nor root, if
+        this checkout can be read without."""
+        as_nobody = self.deployment.unprivileged_skip_reason() is None
+        self.deployment.gateway = self.deployment.spawn_gateway(unprivileged=as_nobody)
+        self.deployment.gateway.wait_for("router mode: ready")
 
     def told(self) -> list[dict[str, Any]]:
         """Give what the log says of canaries so far."""
@@ -68,6 +76,17 @@ class CanariesTests(RouterCase):
         self.broken()
         self.assertEqual(self.uplink.between("192.0.0.8", "100::8"), [])
         self.assertEqual(self.uplink.missed, 0)
+        self.conserved()
+
+    def conserved(self) -> None:
+        """Check that the accounts of packets add up, with the canaries' among them."""
+        os.kill(self.deployment.gateway.pid, signal.SIGTERM)
+        self.until(lambda: not self.deployment.gateway.is_running, "it does not stop")
+        folder = self.deployment.folder / "evidence"
+        key = PublicKey.parse((folder / "log.pub").read_text(), "log.pub")
+        *_, last = read((folder / "decisions.checkpoints").read_bytes(), "checkpoints")
+        counts = last.checkpoint(key, "checkpoints").counts
+        self.assertEqual([one for one in balances(counts) if not one["holds"]], [])
 
     def held(self) -> None:
         """Check a round over whole rules."""
