@@ -122,11 +122,11 @@ class Canaries:
             self._begin = None
         if self._loop.running:
             self._loop.stop()
+        paths, self.paths = self.paths, []
         if self._sending is not None:
             self._sending.cancel()
-        for path in self.paths:
+        for path in paths:
             path.close()
-        self.paths = []
         self._bench.close()
 
     def judge(self) -> None:
