@@ -8,7 +8,7 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ class Tun:
         self.name = name
         self.number = 0
         """The kernel's number of it."""
+        self.addresses: tuple[bytes, ...] = ()
+        """Those that are routed to it: a host may not speak a family."""
         self._descriptor = -1
 
     def open(self, addresses: Iterable[bytes]) -> None:
@@ -53,22 +55,27 @@ class Tun:
             request = struct.pack("16sH22x", self.name.encode(), _IFF_TUN | _IFF_NO_PI)
             fcntl.ioctl(self._descriptor, _TUNSETIFF, request)
             self.number = socket.if_nametoindex(self.name)
-            self._route(addresses)
+            self.addresses = tuple(self._routed(addresses))
         except OSError as error:
             self.close()
             raise CarryError(self.name, f"cannot be made: {error.strerror}") from error
         except NetlinkError as error:
             self.close()
-            raise CarryError(self.name, f"cannot be routed to: {error}") from error
+            raise CarryError(self.name, f"cannot be brought up: {error}") from error
+        if not self.addresses:
+            self.close()
+            raise CarryError(self.name, "nothing can be routed to it")
 
-    def _route(self, addresses: Iterable[bytes]) -> None:
-        """No address of its own: what comes by it with one would be taken for the host's."""
+    def _routed(self, addresses: Iterable[bytes]) -> Iterator[bytes]:
+        """It has no address of its own: what comes by it with one would be taken for the host's."""
         ipr: Any
         with IPRoute() as ipr:
             ipr.link("set", index=self.number, state="up")
             for address in addresses:
-                to = f"{unpack(address)}/{8 * len(address)}"
-                ipr.route("replace", dst=to, oif=self.number)
+                with suppress(NetlinkError):
+                    to = f"{unpack(address)}/{8 * len(address)}"
+                    ipr.route("replace", dst=to, oif=self.number)
+                    yield address
 
     def write(self, packet: bytes) -> None:
         """Have an IP packet come in by it.

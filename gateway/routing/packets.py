@@ -51,7 +51,7 @@ class PacketPath:
         self._spread_for = 0
         self.lacking = ""
         """Why nothing can be sent by it; "": it can."""
-        self._clients = {len(one): one for one in map(pack, config.canaries.clients)}
+        self._wanted = tuple(map(pack, config.canaries.clients))
         self._exits = {one.interface for one in config.interface_exits}
         self._sent: Mapping[tuple[str, int], FlowKey] = {}
         """Of the last round."""
@@ -71,7 +71,7 @@ class PacketPath:
         return True
 
     def _ready(self) -> None:
-        self._tun.open(self._clients.values())
+        self._tun.open(self._wanted)
         if self._spread_for != self._tun.number or not self._net.is_spread():
             self._net.spread(self._tun.number)
             self._spread_for = self._tun.number
@@ -79,7 +79,8 @@ class PacketPath:
     def asked(self, canary: Canary, at: int) -> Asked | None:
         """Path API: datagrams, streams that are blocked by their address, echo requests."""
         key, payload = canary.asked.key, canary.asked.payload
-        client = self._clients.get(len(key.destination.address))
+        octets = len(key.destination.address)
+        client = next((one for one in self._tun.addresses if len(one) == octets), None)
         if client is None or not _is_packet(canary):
             return None
         port = _FIRST_PORT + at if key.transport.has_ports else 0
