@@ -4,8 +4,10 @@ decisions.  Knows: flow, evidence, sources.  Never: listeners, tunnels."""
 from __future__ import annotations
 
 import datetime
+import errno
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,11 +26,12 @@ from gateway.evidence.decisions import DecisionLog
 from gateway.evidence.journal import Proving
 from gateway.evidence.keys import load_key, load_signer
 from gateway.evidence.pseudonyms import Pseudonyms
+from gateway.flow.apart import Apart
 from gateway.flow.epoch import Epoch
 from gateway.flow.guard import LeakGuard
 from gateway.flow.table import FlowLimits, FlowTable, Observer
 from gateway.learning import Learning
-from gateway.model import Endpoint
+from gateway.model import Endpoint, pack
 from gateway.witness import Witness
 
 _log = Logger(namespace="gateway.core")
@@ -77,6 +80,16 @@ class World:
         )
 
 
+# What a person mends while the process goes on.
+_PASSING = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO))
+
+
+def _may_pass(error: GatewayError) -> bool:
+    """Tell a disk that is full, or cannot be written for now, from what is configured wrongly."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in _PASSING
+
+
 Commit = Callable[[], None]
 """Puts what was prepared into force, at once; raises CarryError, and then nothing has changed."""
 Prepare = Callable[[Epoch, Change], Deferred[Commit]]
@@ -118,11 +131,18 @@ class Core:
         """When the epoch came into force."""
         self.counting: list[Callable[[], Mapping[str, int]]] = []
         """Give what was counted since the start, by name: it is signed with the decision log."""
-        log = self._open_log(log_name)
-        self.witness = Witness(log, config.evidence.required, tuple(observers), world.now)
+        self._log_name, self._log_trouble = log_name, ""
+        log = self._open_log()
+        # Nobody else has these addresses in router mode: its rules see to that (kernel.asking).
+        is_sent = config.canaries.sent and config.transparent
+        self.apart = Apart(map(pack, config.canaries.clients) if is_sent else ())
+        """The canaries, which are nobody's flows."""
+        required = config.evidence.required
+        self.witness = Witness(log, required, tuple(observers), world.now, self.apart)
         self.counting.append(self.witness.counts)
         limits = config.limits
         self._guard = LeakGuard()
+        self._guard.apart = self.apart
         self._guard.learns = config.learns
         self.table = FlowTable(
             epoch,
@@ -232,7 +252,7 @@ class Core:
         try:
             self._expire()
             self.witness.report()
-            self.witness.tick()
+            self._look_after_log()
             self._learning.tick()
             today = self.world.now().date()
             if self._leads and today != self._today and not self.is_changing:
@@ -273,7 +293,7 @@ class Core:
         for sentence in epoch.atlas.warnings:
             _log.warn("{sentence}", sentence=sentence)
 
-    def _open_log(self, name: str) -> DecisionLog | None:
+    def _open_log(self) -> DecisionLog | None:
         directory = self.config.path(self.config.evidence.path)
         try:
             random = self.world.random_octets
@@ -286,13 +306,35 @@ class Core:
                 in_thread=self.world.in_thread,
             )
             return DecisionLog(
-                directory, pseudonyms, self.world.now, proving, name, spools=self.world.spools
+                directory,
+                pseudonyms,
+                self.world.now,
+                proving,
+                self._log_name,
+                spools=self.world.spools,
             )
         except GatewayError as error:
-            if self.config.evidence.required:
+            if self.config.evidence.required and not _may_pass(error):
                 raise
-            _log.error("no decision is written down: {reason}", reason=str(error))
+            self._say_no_log(str(error))
             return None
+
+    def _say_no_log(self, reason: str) -> None:
+        then = "; it is required, so new flows are blocked" if self.config.evidence.required else ""
+        if reason != self._log_trouble:
+            _log.error("no decision is written down: {reason}{then}", reason=reason, then=then)
+        self._log_trouble = reason
+
+    def _look_after_log(self) -> None:
+        """Have the log signed, if it is time; open one that could not be opened at the start: there
+        may be room by now."""
+        if self.witness.log is None:
+            with suppress(GatewayError):  # it could be opened as little as before
+                self.witness.log = self._open_log()
+            if self.witness.log is not None:
+                _log.info("decisions are written down from now on")
+                self.witness.entered(self.table.epoch)
+        self.witness.tick()
 
     def _counted(self) -> Mapping[str, int]:
         return {name: count for counts in self.counting for name, count in counts().items()}

@@ -65,11 +65,15 @@ class LastGood:
             if self._has(in_force):
                 return
             before = self._generations()
-            fresh = self._copied(path, in_force)
-            if _revision(_inside(fresh, path.absolute()), today) != in_force.revision:
-                shutil.rmtree(fresh)
-                raise DataError(str(path), "it was changed while it was read", "no change")
-            self._point_to(fresh)
+            fresh = self._new()
+            try:
+                self._copy(fresh, path, in_force)
+                if _revision(_inside(fresh, path.absolute()), today) != in_force.revision:
+                    raise DataError(str(path), "it was changed while it was read", "no change")
+                self._point_to(fresh)
+            except BaseException:  # a full disk: what was begun would stay for good
+                shutil.rmtree(fresh, ignore_errors=True)
+                raise
             for one in before:
                 shutil.rmtree(one, ignore_errors=True)
         except OSError as error:
@@ -86,9 +90,7 @@ class LastGood:
             for file in in_force.files
         )
 
-    def _copied(self, path: Path, in_force: Policy) -> Path:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = self._new()
+    def _copy(self, fresh: Path, path: Path, in_force: Policy) -> None:
         for file in in_force.files:
             copy = _inside(fresh, file.absolute())
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -96,9 +98,9 @@ class LastGood:
         (fresh / _ENTRY).write_text(str(path.absolute()))
         (fresh / _REVISION).write_text(in_force.revision)
         (fresh / _OWNER).write_text(self._owner)
-        return fresh
 
     def _new(self) -> Path:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for number in itertools.count(1):
             fresh = self._folder / f"{self._name}.{number}"
             try:

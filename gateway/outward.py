@@ -18,9 +18,11 @@ from gateway.config import Config, ExitServer, MasqueExit, Socks5Exit
 from gateway.core import Core, Reach, World
 from gateway.errors import AddressError, CarryError, DataError
 from gateway.evidence.keys import load_secret
+from gateway.flow.apart import Apart
 from gateway.listeners.interfaces import Carrier, Wiring
 from gateway.listeners.limits import Limits
-from gateway.model import Endpoint, pack
+from gateway.listeners.nowhere import Nowhere
+from gateway.model import Endpoint, FlowKey, pack
 from gateway.scrub.carrier import Scrubbed
 from gateway.scrub.days import KEY_LEN, Days
 from gateway.tunnel.client import Tunnel
@@ -77,6 +79,7 @@ class Outward:
                 plaintext={one.name for one in config.proxies if one.is_plaintext},
             ),
             resolver=NameResolver(reactor),
+            apart=partial(_apart, core.apart),
             limits=Limits(udp_idle_timeout_s=config.limits.udp_idle_timeout_s),
             on_round_trip=lambda to, took_s: self.ledger.answered(DIRECT, to, took_s, 0.0),
         )
@@ -103,6 +106,11 @@ class Outward:
         self.nearest.stop()
         closing: list[Deferred[Any]] = [one.stop() for one in self.exits.values()]
         return DeferredList(closing, consumeErrors=True).addCallback(lambda _all: None)
+
+
+def _apart(apart: Apart, key: FlowKey) -> Nowhere | None:
+    """Give the ways out of a canary."""
+    return Nowhere(partial(apart.took, key)) if key.client in apart else None
 
 
 class Routes:

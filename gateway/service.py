@@ -12,6 +12,8 @@ from twisted.logger import Logger
 
 from gateway import config as sections
 from gateway.canaries import Canaries
+from gateway.canaries.doors import DoorPath, Front
+from gateway.canaries.paths import Path
 from gateway.config import Config, MasqueExit
 from gateway.console.attendance import Attendance
 from gateway.console.recent import Seen
@@ -24,7 +26,7 @@ from gateway.listeners.forward import TcpForwardListener, UdpForwardListener
 from gateway.listeners.http_connect import HttpConnectListener
 from gateway.listeners.interfaces import Listener, Wiring
 from gateway.listeners.socks5 import Socks5Listener
-from gateway.model import Endpoint
+from gateway.model import Endpoint, Transport
 from gateway.outward import Outward, credentials, proxy
 from gateway.routing.mode import RouterMode
 from gateway.tunnel.checks import check_credentials
@@ -48,6 +50,7 @@ class Gateway:
         if problems:
             raise InputError(problems)
         seen = Seen.begin(world.now)
+        self._reactor = reactor
         self.core = Core(reactor, config, world, (*seen, *observers))
         self.outward = Outward(reactor, config, self.core)
         wiring = self.outward.wiring
@@ -83,8 +86,21 @@ class Gateway:
             _log.info("{kind} on {at}", kind=section.kind, at=str(self.bound[-1]))
         self.outward.start()
         self.core.start()
-        self.canaries.start()
+        self._begin_canaries()
         self._attendance.start()
+
+    def _begin_canaries(self) -> None:
+        """Have them sent by every way that clients come."""
+        config = self.core.config
+        if config.canaries.sent:
+            fronts = (_front(*one) for one in zip(config.doors, self.bound, strict=True))
+            paths: list[Path] = [DoorPath(self._reactor, self.core, front) for front in fronts]
+            if self.router is not None and self.router.canaries is not None:
+                paths.append(self.router.canaries)
+            if self.router is not None:
+                self.canaries.not_sent = self.router.canaries_lacking
+            self.canaries.paths = paths
+        self.canaries.start()
 
     def _process(self) -> Process:
         config = self.core.config
@@ -269,6 +285,18 @@ def _credential_faults(
         check_credentials(credentials(config, section))
     except CarryError as error:
         yield config.problem(*steps, "certificate", says=error.what)
+
+
+def _front(section: sections.DoorListener, at: Endpoint) -> Front:
+    """Say what a client must know of a listener."""
+    match section:
+        case sections.Socks5Listener():
+            return Front("socks5", at, users=section.users)
+        case sections.HttpConnectListener():
+            return Front("http-connect", at)
+        case sections.ForwardListener():
+            return Front("forward", at, Transport(section.transport), Endpoint.parse(section.to))
+    assert_never(section)
 
 
 def _listener(section: sections.DoorListener, wiring: Wiring) -> Listener:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from twisted.logger import Logger
 
 from gateway.evidence.decisions import DecisionLog
+from gateway.flow.apart import Apart
 from gateway.flow.epoch import Epoch
 from gateway.flow.flows import Flow, Judged, Nobody, Observer
 from gateway.flow.guard import Found, Leak
@@ -31,7 +32,9 @@ class Witness:
         required: bool,
         observers: tuple[Observer, ...],
         now: Callable[[], datetime.datetime],
+        apart: Apart,
     ) -> None:
+        self._apart = apart
         self.log = decisions
         """None: no decision is written down."""
         self._required = required
@@ -76,6 +79,9 @@ class Witness:
 
     def decided(self, epoch: Epoch, judged: Judged, payload: bytes | None) -> bool:
         """Observer API."""
+        if judged.facts.key.client in self._apart:
+            self._apart.judged(judged.facts.key, judged.verdict)
+            return True
         for observer in self._observers:
             observer.decided(epoch, judged, payload)
         if self.log is None:
@@ -99,6 +105,8 @@ class Witness:
 
     def not_carried(self, key: FlowKey, verdict: Verdict, reason: str) -> None:
         """Observer API."""
+        if key.client in self._apart:
+            return
         if self.log is not None:
             self.log.write_not_carried(key, verdict, reason)
         for observer in self._observers:
@@ -113,6 +121,8 @@ class Witness:
 
     def leaked(self, key: FlowKey, leak: Leak) -> None:
         """Observer API."""
+        if key.client in self._apart:
+            return
         self.leaks[leak.found] += 1
         if leak.found is not Found.SWEEP:
             self.last_leak = self._now()

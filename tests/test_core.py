@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway import config
@@ -249,6 +250,34 @@ class CoreTests(SynchronousTestCase):
         core = self.core()
         self.assertEqual(core.table.judge(AMERICAN, NOISE).action, Action.ALLOW)
         self.assertRaises(DataError, self.core, GATEWAY + "evidence: {required: true}\n")
+
+    def test_log_later(self) -> None:
+        """A log that could not be opened at the start is opened as soon as it can be, and what is
+        decided from then on is in it; until then the log for operators says why, once."""
+        place = self.folder / "evidence"
+        place.write_text("a file where the folder should be")
+        with capturedLogs() as logged:
+            core = self.core()
+            self.clock.pump([5.0] * 3)
+        said = [one["reason"] for one in logged if "no decision" in one.get("log_format", "")]
+        self.assertEqual(len(said), 1, said)
+        place.unlink()
+        self.clock.advance(5)
+        core.table.judge(AMERICAN, NOISE)
+        self.assertIn('"rule":"rest"', (place / "decisions.jsonl").read_text())
+
+    def test_configuration_gone(self) -> None:
+        """A configuration that is gone is a refusal; what is in force stays until it is back."""
+        core = self.core()
+        (self.folder / "gateway.yaml").rename(self.folder / "away")
+        self.assertIs(self.successResultOf(core.reload()), False)
+        (fault,) = core.epochs.last.faults
+        self.assertIn("gateway.yaml", fault)
+        self.assertIn("No such file", fault)
+        self.assertEqual(core.table.epoch.number, 1)
+        (self.folder / "away").rename(self.folder / "gateway.yaml")
+        self.assertIs(self.successResultOf(core.reload()), True)
+        self.assertEqual(core.epochs.last.faults, ())
 
     def test_idle_flows(self) -> None:
         """Flows that have gone silent are let go."""

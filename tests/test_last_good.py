@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -55,6 +57,28 @@ class LastGoodTests(SynchronousTestCase):
         (self.folder / "policy.cases.yaml").unlink()
         self.assertEqual(self.loaded().revision, good.revision)
         self.assertEqual(len(self.loaded().cases), 1)
+
+    def test_full_disk(self) -> None:
+        """Where a file cannot be copied to its end nothing of it stays, and what was kept before
+        still counts; when there is room again the next one is kept."""
+        first = self.written("policy: first\n")
+        self.kept.keep(self.file, first, DAY)
+        second = self.written("policy: second\n")
+        there = sorted(self.state.iterdir())
+
+        def full(source: Path, copy: Path) -> None:
+            copy.write_text("half of")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        patch = self.patch(shutil, "copyfile", full)
+        for _ in range(3):
+            error = self.assertRaises(DataError, self.kept.keep, self.file, second, DAY)
+            self.assertIn("No space left on device", str(error))
+        self.assertEqual(sorted(self.state.iterdir()), there)
+        self.assertEqual(self.loaded().revision, first.revision)
+        patch.restore()
+        self.kept.keep(self.file, second, DAY)
+        self.assertEqual(self.loaded().revision, second.revision)
 
     def test_next(self) -> None:
         """Another good policy takes its place, and nothing of the one before stays."""

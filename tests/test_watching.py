@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from twisted.internet.task import Clock
@@ -110,6 +111,78 @@ class WatchTests(SynchronousTestCase):
         self.assertTrue(self.core.epochs.last.faults)
         self.write("policy.yaml", "policy: back\n")
         self.assertEqual(self.look(3), 2)
+
+    def test_configuration_gone(self) -> None:
+        """A configuration that is gone is a refusal as well, and told once."""
+        (self.folder / "gateway.yaml").rename(self.folder / "away")
+        self.assertEqual(self.look(3), 1)
+        last = self.core.epochs.last
+        self.assertIn("No such file", last.faults[0])
+        self.look(5)
+        self.assertIs(self.core.epochs.last, last)
+        (self.folder / "away").rename(self.folder / "gateway.yaml")
+        self.assertEqual(self.look(3), 2)
+
+    def test_saved_by_rename(self) -> None:
+        """Editors write another file and give it the name (vim, sed -i), with a copy of the old one
+        beside it for a moment: that is one change."""
+        self.write("policy.yaml~", "policy: second\n")
+        (self.folder / "policy.yaml").rename(self.folder / "4913")
+        self.assertEqual(self.look(), 1)  # just now there is none
+        (self.folder / "policy.yaml~").rename(self.folder / "policy.yaml")
+        (self.folder / "4913").unlink()
+        self.assertEqual(self.look(), 1)
+        self.assertEqual(self.look(), 2)
+        self.assertEqual(self.core.table.epoch.policy.name, "second")
+        self.assertEqual(self.core.epochs.last.faults, ())
+        self.assertEqual(self.look(10), 2)
+
+    def test_checkout(self) -> None:
+        """`git checkout` removes files and writes them anew, one after another, policy and cases:
+        they are taken up together."""
+        flow = "udp 10.1.0.2:5000 > 192.0.2.1:4001"
+        case = f'cases: [{{flow: "{flow}", expect: {{action: allow}}}}]\n'
+        allows = "policy: open\nrules: [{id: all, when: {}, action: allow}]\n"
+        (self.folder / "policy.yaml").unlink()
+        self.write("policy.cases.yaml", case)
+        self.assertEqual(self.look(), 1)
+        self.write("policy.yaml", allows)
+        self.assertEqual(self.look(2), 2)
+        self.assertEqual(self.core.epochs.last.faults, ())
+
+    def test_folder_swapped(self) -> None:
+        """A Kubernetes ConfigMap is a folder behind a link, `..data`, that is put into the place of
+        another in one step; files of the policy are links into it."""
+        mount = self.folder / "mount"
+        self.config_map(mount, 1, "policy: first\ninclude: [./places.yaml]\n", "118.190.0.0/16")
+        self.write("gateway.yaml", GATEWAY.replace("policy.yaml", "mount/policy.yaml"))
+        self.assertEqual(self.look(2), 2)
+        self.config_map(mount, 2, "policy: second\ninclude: [./places.yaml]\n", "118.190.0.0/16")
+        self.assertEqual(self.look(2), 3)
+        self.assertEqual(self.core.table.epoch.policy.name, "second")
+        self.config_map(mount, 3, "policy: second\ninclude: [./places.yaml]\n", "118.191.0.0/16")
+        before = self.core.table.epoch.policy.revision
+        self.assertEqual(self.look(2), 4)
+        self.assertNotEqual(self.core.table.epoch.policy.revision, before)
+        self.assertEqual(self.look(10), 4)
+
+    def config_map(self, mount: Path, number: int, policy: str, network: str) -> None:
+        """Publish a policy as kubelet does (its atomic writer): a new folder, a new link, a rename,
+        and the old folder goes."""
+        names = {
+            "policy.yaml": policy,
+            "places.yaml": f"jurisdictions: {{china: {{networks: [{network}]}}}}\n",
+        }
+        fresh = mount / f"..{number}"
+        fresh.mkdir(parents=True)
+        for name, text in names.items():
+            (fresh / name).write_text(text)
+            if not (mount / name).is_symlink():
+                (mount / name).symlink_to(f"..data/{name}")
+        (mount / "..data_tmp").symlink_to(fresh.name)
+        (mount / "..data_tmp").rename(mount / "..data")
+        if number > 1:
+            shutil.rmtree(mount / f"..{number - 1}")
 
     def test_values(self) -> None:
         """A file of identifiers is followed as well: what it names counts, and a bad one is

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 
 from gateway.core import Core
@@ -18,8 +17,9 @@ from gateway.flow.flows import Nobody
 from gateway.flow.table import FlowLimits, FlowTable
 from gateway.listeners.door import Door
 from gateway.listeners.interfaces import Wiring
+from gateway.listeners.nowhere import Nowhere
 from gateway.listeners.udp_session import UdpSession
-from gateway.model import Endpoint, FlowKey, Transport, Verdict
+from gateway.model import FlowKey, Transport, Verdict
 
 _log = Logger(namespace="gateway.canaries")
 
@@ -52,11 +52,11 @@ class Bench:
         self._core = core
         self._silent = Nobody()
         self._table = FlowTable(core.table.epoch, reactor.seconds, FlowLimits(), self._silent)
-        self._nowhere = _Nowhere()
+        self._carried: str | None = None
         gate = _Gate(self._table)
         self._gate = gate
         self._door = Door(
-            Wiring(reactor=reactor, gate=gate, routes=self._nowhere, resolver=_NoNames())
+            Wiring(reactor=reactor, gate=gate, routes=Nowhere(self._took), resolver=_NoNames())
         )
         self._door.tally.where = "canaries"
 
@@ -68,7 +68,7 @@ class Bench:
     def _judged(self, asked: Asked, through: str) -> Seen:
         if self._table.epoch is not self._core.table.epoch:
             self._table.adopt(self._core.table.epoch)
-        self._nowhere.carried = self._gate.verdict = None
+        self._carried = self._gate.verdict = None
         try:
             if through == "session":
                 self._send(asked)
@@ -77,7 +77,10 @@ class Bench:
         except Exception as error:  # whatever it is: a judge that fails is what canaries are for
             _log.failure("judging a canary failed")
             return Seen(through, None, None, type(error).__name__)
-        return Seen(through, self._gate.verdict, self._nowhere.carried)
+        return Seen(through, self._gate.verdict, self._carried)
+
+    def _took(self, way: str) -> None:
+        self._carried = way
 
     def _send(self, asked: Asked) -> None:
         session = UdpSession(self._door, asked.key.client, lambda _from, _payload: None)
@@ -118,60 +121,6 @@ class _Gate:
 
     def forget(self, key: FlowKey) -> None:
         """A round's end is not the flow's."""
-
-
-class _Nowhere:
-    """Ways out that lead nowhere, and remember which was asked for (Routes, Reach, Carrier)."""
-
-    def __init__(self) -> None:
-        self.carried: str | None = None
-
-    @property
-    def reach(self) -> _Nowhere:
-        return self
-
-    def address(self, destination: Endpoint) -> Endpoint:
-        raise self._asked("allow")
-
-    def relay(self, target: str) -> Endpoint:
-        raise self._asked("reroute")
-
-    def carrier(self, target: str | None) -> _Nowhere:
-        self.carried = self.carried or "wrap"
-        return self
-
-    def rerouted(self, target: str) -> _Nowhere:
-        raise self._asked("reroute")
-
-    def scrubbed(self, target: str, client: Endpoint) -> _Nowhere:
-        return self.carrier(target)
-
-    def open_udp(
-        self,
-        destination: Endpoint,
-        on_datagram: Callable[[bytes], None],
-        on_closed: Callable[[str], None],
-    ) -> _Hole:
-        return _Hole()
-
-    def stream_endpoint(self, destination: Endpoint) -> IStreamClientEndpoint:
-        raise self._asked("stream")
-
-    def _asked(self, way: str) -> CarryError:
-        self.carried = way
-        return CarryError(way, "a canary is sent nowhere")
-
-
-class _Hole:
-    """A tunnel's flow that takes everything (UdpFlow)."""
-
-    unsent = 0
-
-    def send(self, payload: bytes) -> bool:
-        return True
-
-    def close(self) -> None:
-        """UdpFlow API."""
 
 
 class _NoNames:

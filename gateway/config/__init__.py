@@ -136,10 +136,9 @@ class Config(Section):
     def again(self) -> Config:
         """Read the file again; what was built in stays as it is.
 
-        Raises:  InputError: with every fault of the file.
+        Raises:  InputError: with every fault of the file; it is gone.
         """
-        path = Path(self._document.file)
-        return load(path) if path.exists() else self
+        return self if self._document.file == _NO_FILE else load(self._document.file)
 
     def fixed_part(self) -> Config:
         """Give what a running process does not load again: all but policy, geo and
@@ -152,6 +151,7 @@ class Config(Section):
         return self._document.problem(steps, says)
 
 
+_NO_FILE = "gateway.yaml (built in)"
 _BUILT_IN = """\
 listeners:
   - {kind: socks5, address: "127.0.0.1:1080"}
@@ -164,7 +164,7 @@ def built_in(policy: Path) -> Config:
     loopback, a policy that comes with the gateway, and no exit, so that what must be wrapped is
     blocked."""
     text = f"policy: {json.dumps(str(policy))}\n{_BUILT_IN}"
-    return from_document(parse(text, "gateway.yaml (built in)"))
+    return from_document(parse(text, _NO_FILE))
 
 
 def load(path: str | Path) -> Config:

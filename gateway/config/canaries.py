@@ -9,12 +9,20 @@ from pydantic import AfterValidator, Field
 
 from gateway.document import Section
 from gateway.errors import AddressError
-from gateway.model import FlowKey
+from gateway.model import FlowKey, pack
 
 
 def _flow(text: str) -> str:
     try:
         FlowKey.parse(text)
+    except AddressError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
+def _address(text: str) -> str:
+    try:
+        pack(text)
     except AddressError as error:
         raise ValueError(str(error)) from error
     return text
@@ -57,5 +65,15 @@ class Canaries(Section):
     """Flows that the gateway judges for itself, to see that they are still held."""
 
     every_s: Annotated[float, Field(ge=1)] = 300.0
+    sent: bool = True
+    """Whether they are also sent, by a client of the gateway's own through each listener."""
+    clients: Annotated[
+        tuple[Annotated[str, AfterValidator(_address)], ...], Field(max_length=2)
+    ] = (
+        "192.0.0.8",
+        "100::8",
+    )
+    """Whom router mode sends them from: an address of each family that no client has.  Omitted:
+    IPv4's dummy address (RFC 7600), and one of IPv6's discard prefix (RFC 6666)."""
     flows: Annotated[tuple[CanaryFlow, ...], Field(max_length=64)] | None = None
     """Omitted: the cases of the policy in force that expect block or wrap; []: none."""

@@ -32,6 +32,9 @@ from gateway.watching import Watch
 _log = Logger(namespace="gateway.console")
 
 
+_AGAIN_S = 60.0
+
+
 class Attendance:
     """What serves the people who look after a process."""
 
@@ -39,6 +42,8 @@ class Attendance:
         self, reactor: Any, core: Core, process: Callable[[], Process], seen: Seen
     ) -> None:
         """Open nothing yet."""
+        self._reactor = reactor
+        self._again: Any = None
         self._config = config = core.config
         self._process = process
         self._started = core.world.now()
@@ -83,16 +88,12 @@ class Attendance:
         return Web(reactor, address, Api(guard, answers).app.resource())
 
     def start(self) -> None:
-        """Begin; a control socket that cannot be opened is a line in the log.
+        """Begin; a control socket that cannot be opened is a line in the log, and tried again.
 
         Raises:  InputError: the console's address cannot be had.
         """
-        try:
-            self._control.start()
-        except CarryError as error:
-            _log.warn("no control socket, `gateway status` will not work: {reason}", reason=error)
-        else:
-            _log.info("ready for commands on {path}", path=str(self._control.path))
+        if (reason := self._open_control()) is not None:
+            _log.warn("no control socket, `gateway status` will not work: {reason}", reason=reason)
         if self._watch is not None:
             self._watch.start()
         if self._web is not None:
@@ -104,8 +105,23 @@ class Attendance:
                 raise InputError([self._config.problem("console", "address", says=says)]) from error
             _log.info("console on http://{at}/", at=str(at))
 
+    def _open_control(self) -> str | None:
+        """Open the control socket; if that fails say why, and try again: a disk may be full, or
+        another process may answer there for now."""
+        self._again = None
+        try:
+            self._control.start()
+        except CarryError as error:
+            self._again = self._reactor.callLater(_AGAIN_S, self._open_control)
+            return str(error)
+        _log.info("ready for commands on {path}", path=str(self._control.path))
+        return None
+
     def stop(self) -> Deferred[Any]:
         """End; fires when the socket is closed."""
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
         if self._watch is not None:
             self._watch.stop()
         self._live.stop()

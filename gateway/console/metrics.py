@@ -57,8 +57,12 @@ class Metrics(Collector):
         yield from _log(said)
         if said["canaries"] is not None:
             help_ = "Canaries judged, by what became of them; through and failed are alarms."
-            outcomes = said["canaries"]["outcomes"]
-            yield _counter("gateway_canaries", help_, "outcome", outcomes)
+            outcomes = {
+                (path, outcome): count
+                for path, counts in said["canaries"]["outcomes"].items()
+                for outcome, count in counts.items()
+            }
+            yield _pairs("gateway_canaries", help_, ("path", "outcome"), outcomes)
         if said["router"] is not None:
             yield from _workers(said)
             counters = said["router"]["counters"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Protocol
 
-from gateway.canaries import ALARMS, Canaries
+from gateway.canaries import ALARMS, JUDGED, Canaries
 from gateway.core import Core
 from gateway.flow.guard import Found
 from gateway.routing.accounts import WorkerState
@@ -231,12 +231,27 @@ def _log(core: Core) -> Status:
 def _canaries(canaries: Canaries) -> Status:
     return {
         "every_s": canaries.every_s,
-        "outcomes": dict(canaries.outcomes),
+        "outcomes": _by_path(canaries.outcomes),
+        "sent": [path.name for path in canaries.paths],
+        "not_sent": canaries.not_sent,
         "last": [
-            {"flow": str(one.asked.key), "note": one.note, "outcome": outcome}
-            for one, outcome in canaries.last
+            {
+                "flow": str(one.asked.key),
+                "note": one.note,
+                "expected": str(one.expected),
+                "path": path,
+                "outcome": outcome,
+            }
+            for one, outcome, path in canaries.last
         ],
     }
+
+
+def _by_path(outcomes: Mapping[tuple[str, str], int]) -> Status:
+    counts: dict[str, dict[str, int]] = {}
+    for (path, outcome), count in outcomes.items():
+        counts.setdefault(path, {})[outcome] = count
+    return counts
 
 
 def _leaks(core: Core) -> Status:
@@ -264,12 +279,18 @@ def _add_workers(said: Status, router: RouterMode) -> list[Status]:
         ("log", said["log"]),
         ("counters", said["router"]["counters"]),
         ("packets", said["router"]["packets"]),
-        ("canaries", {} if said["canaries"] is None else said["canaries"]["outcomes"]),
+        ("canaries", _judged(said["canaries"])),
     ):
         for name, count in numbers.get(group, {}).items():
             into[name] = into.get(name, 0) + count
     said["flows"] += sum(one.account.flows for one in states if one.account is not None)
     return [_worker(one) for one in states]
+
+
+def _judged(canaries: Status | None) -> Status:
+    """Give the counts of those that were only judged, which is what workers do."""
+    counts: Status = {} if canaries is None else canaries["outcomes"].setdefault(JUDGED, {})
+    return counts
 
 
 def _worker(one: WorkerState) -> Status:
@@ -305,7 +326,7 @@ def _troubles(said: Status) -> Iterator[str]:
         yield f"{said['log']['lost']} decisions could not be written down"
     for one in (said["canaries"] or {"last": ()})["last"]:
         if one["outcome"] in ALARMS:
-            yield f"canary {one['flow']} ({one['note']}): {one['outcome']}"
+            yield f"canary {one['flow']} ({one['note']}), {one['path']}: {one['outcome']}"
     for one in said["workers"]:
         if not one["up"]:
             yield f"the worker of queue {one['queue']} is not there: its new flows are dropped"

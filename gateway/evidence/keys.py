@@ -3,6 +3,7 @@ Knows: file modes.  Never: what they are used for."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,22 @@ def load_signer(directory: Path, random: Callable[[int], bytes]) -> Signer:
     return signer
 
 
+def _make(path: Path, key: bytes) -> None:
+    """Make a file that is there whole or not at all: half a key, on a full disk, would be one that
+    no later start can use, nor may replace."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(key)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):  # another process was first: its key counts
+            os.link(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
 def load_secret(path: Path, length: int, random: Callable[[int], bytes]) -> bytes:
     """Read a key of so many octets, or make one that only its owner can read.
 
@@ -46,9 +63,7 @@ def load_secret(path: Path, length: int, random: Callable[[int], bytes]) -> byte
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(random(length))
+            _make(path, random(length))
         key = path.read_bytes()
     except OSError as error:
         raise DataError(str(path), str(error.strerror), f"a key file of {length} octets") from error

@@ -5,7 +5,7 @@ learned.  Knows: the leak finders.  Never: verdicts, threads, the clock; a value
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
@@ -72,6 +72,9 @@ class LeakGuard:
     def __init__(self) -> None:
         self.learns = False
         """Whether samples are taken for the finder of unnamed identifiers."""
+        self.apart: Container[Endpoint] = ()
+        """The gateway's own canaries: several at once are no sweep, and nothing is learned of them.
+        """
         self._sweeps = SweepDetector()
         self._learned: OrderedDict[bytes, tuple[bytes, ...]] = OrderedDict()
         # Hits that chance may explain, and their places: the second at one place it does not.
@@ -86,6 +89,8 @@ class LeakGuard:
         Returns: None: it is none, as far as can be told; the addresses of the sweep, where it is
                  the one that tells; () for further ones.
         """
+        if key.client in self.apart:
+            return None
         return self._sweeps.swept(key.client.address, key.destination, time_s, payload)
 
     def of_client(self, content: Content, key: FlowKey, payload: bytes) -> Content:
@@ -104,7 +109,7 @@ class LeakGuard:
 
     def sample(self, key: FlowKey, content: Content | None, payload: bytes, time_s: float) -> None:
         """Keep a datagram for the finder; the oldest of too many are forgotten."""
-        if key.transport is Transport.UDP:
+        if key.transport is Transport.UDP and key.client not in self.apart:
             protocol = None if content is None else content.protocol
             # What no recogniser knows is not "unknown" to the finder: nobody told it.
             spoken = None if protocol is Protocol.UNKNOWN else protocol

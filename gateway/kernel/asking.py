@@ -26,8 +26,9 @@ from gateway.kernel.marks import (
 )
 from gateway.kernel.phrases import KEEP_FLAGS, become, by_target, gain, has, lacks, shut, straight
 from gateway.kernel.ranges import Ranges
-from gateway.kernel.router import Queues, Router
+from gateway.kernel.router import CANARIES, Queues, Router
 from gateway.kernel.table import Chain
+from gateway.model import unpack
 
 ASKING, SAMPLED = "asking", "sampled"
 """The chains that lead to the queue: for what may not pass unanswered, and for spot checks."""
@@ -146,6 +147,9 @@ def _question(router: Router) -> Iterator[str]:
     yield f"{has(awaited, provisional, 'ct')} {gain(PROVISIONAL)}"
     # What is addressed to the gateway itself is nobody's flow: chain own decides.
     yield f"fib daddr type != unicast {become(0)} accept"
+    for address in router.canaries:  # their decisions are not written down: nobody may be one
+        ip = "ip" if len(address) == 4 else "ip6"
+        yield f'{ip} saddr {unpack(address)} iifname != "{CANARIES}" counter drop'
     # What no receiver would take (a wrong checksum, a segment outside the window) must not be what
     # a flow is judged by.
     yield "ct state invalid counter drop"

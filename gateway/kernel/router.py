@@ -80,6 +80,9 @@ MTU = 1500
 # RFC 791; clients' interfaces may have less than IPv6 needs.
 _MIN_MTU, _MAX_MTU = 68, 65_535
 
+CANARIES = "rtc-canary"
+"""The interface that the gateway's own canaries come in by (kernel.tun)."""
+
 OWN = (
     (Transport.UDP, 67),  # DHCP
     (Transport.UDP, 547),  # DHCPv6
@@ -130,6 +133,9 @@ class Router:
     it do not prolong it, so that what the flow says later is looked at, too."""
     own: tuple[tuple[Transport, int], ...] = OWN
     """What clients may ask the gateway itself: transport and port."""
+
+    canaries: tuple[bytes, ...] = ()
+    """Addresses that nobody has but what comes in by CANARIES, which may be one of `clients`."""
 
     @property
     def mtu_by_client(self) -> dict[str, int]:

@@ -9,7 +9,7 @@ from typing import Protocol
 from twisted.internet.defer import Deferred, DeferredList
 
 from gateway.errors import CarryError
-from gateway.listeners.interfaces import Wiring
+from gateway.listeners.interfaces import Routes, Wiring
 from gateway.listeners.packets import Packets
 from gateway.listeners.pipes import Pipes
 from gateway.listeners.reactor import Port
@@ -35,7 +35,8 @@ class Door:
     def __init__(self, wiring: Wiring) -> None:
         self.reactor = wiring.reactor
         self.gate = wiring.gate
-        self.routes = wiring.routes
+        self._routes = wiring.routes
+        self._apart = wiring.apart
         self.resolver = wiring.resolver
         self.on_round_trip = wiring.on_round_trip
         self.limits = limits = wiring.limits
@@ -57,6 +58,10 @@ class Door:
         self._open: set[Connection] = set()
         self._closings: set[Deferred[None]] = set()
         self._closed: Deferred[None] | None = None
+
+    def routes_of(self, key: FlowKey) -> Routes:
+        """Give the ways out of a flow."""
+        return self._apart(key) or self._routes
 
     def not_carried(self, key: FlowKey, error: CarryError) -> None:
         """Count and write down a flow that is blocked because its way is not there."""

@@ -174,5 +174,7 @@ class Wiring:
     routes: Routes
     resolver: Resolver
     limits: Limits = field(default_factory=Limits)
+    apart: Callable[[FlowKey], Routes | None] = lambda key: None
+    """Gives the ways out of a flow of the gateway's own, a canary's; None: it is a client's."""
     on_round_trip: Callable[[Endpoint, float], None] = lambda to, took_s: None
     """Told of each answered ping that went directly: its destination, and what it took, s."""

@@ -162,7 +162,7 @@ class UdpSession:
         def answer(way: Way, payload: bytes) -> None:
             self._answer(destination, way, payload)
 
-        out = way_of(verdict, destination.key, self._door.routes)
+        out = way_of(verdict, destination.key, self._door.routes_of(destination.key))
         if isinstance(out, Endpoint):
             timing = self._timing(destination) if verdict.action is Action.ALLOW else None
             return self._dial(destination, out, answer, timing)

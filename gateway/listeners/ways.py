@@ -53,7 +53,7 @@ def dial(verdict: Verdict, key: FlowKey, door: Door) -> StreamEndpoint:
 
     Raises:  CarryError: there is no such way.
     """
-    way = way_of(verdict, key, door.routes)
+    way = way_of(verdict, key, door.routes_of(key))
     if not isinstance(way, Endpoint):
         return cast(StreamEndpoint, way.stream_endpoint(key.destination))
     kind = TCP4ClientEndpoint if len(way.address) == 4 else TCP6ClientEndpoint

@@ -40,8 +40,9 @@ KINDS = (
     ),
     Kind(
         "canary",
-        "kind = 'canary' and coalesce(canary.outcome, '') not in ('held', 'blocked', 'shadow')",
-        "canaries got through, or could not be judged",
+        "kind = 'canary' and coalesce(canary.outcome, '') "
+        "not in ('held', 'blocked', 'shadow', 'unseen')",
+        "canaries got through, or could not be judged or sent",
     ),
     Kind(
         "not-carried",

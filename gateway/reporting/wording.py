@@ -62,7 +62,9 @@ WORDS = {
         "Names barred", "Names that were refused before they were resolved; the names are digests."
     ),
     "canaries": Words(
-        "Canaries", "Flows that the gateway judges for itself, to see that they are still held."
+        "Canaries",
+        "Flows that the gateway judges, and sends itself, to see that they are still held; "
+        "through says by which way.",
     ),
     "gaps": Words(
         "Gaps",

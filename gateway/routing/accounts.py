@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from gateway.canaries import Canaries
+from gateway.canaries import JUDGED, Canaries
 from gateway.core import Core
 from gateway.counts import Counts
 from gateway.routing.judging import Judging
@@ -46,7 +46,12 @@ def account_of(core: Core, counts: Counts, judging: Judging, canaries: Canaries)
             "log": {} if log is None else {"written": log.written, "lost": log.lost},
             "counters": dict(judging.counters),
             "packets": dict(judging.packets),
-            "canaries": dict(canaries.outcomes),
+            # A worker sends none: its own are judged only.
+            "canaries": {
+                outcome: count
+                for (path, outcome), count in canaries.outcomes.items()
+                if path == JUDGED
+            },
         },
     )
 

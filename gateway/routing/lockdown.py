@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from gateway.kernel import guard, nft, routes
 from gateway.kernel.lock import Lock
+from gateway.kernel.net import Net
 
 _NAME = "gateway"
 
@@ -48,6 +49,8 @@ def unlock() -> list[str]:
         removed = []
         if nft.Nft(_NAME).remove():
             removed.append(f"the nft table inet {_NAME}")
+        if Net().remove():
+            removed.append("the nft table that no canary leaves through")
         if routes.remove():
             removed.append("the routing rules and tables of exits and the local proxy")
         if guard.remove():

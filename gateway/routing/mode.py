@@ -19,11 +19,14 @@ from gateway.errors import GatewayError, InputError
 from gateway.flow.epoch import Epoch
 from gateway.kernel import readback
 from gateway.kernel.drops import Drops
+from gateway.kernel.router import CANARIES
 from gateway.listeners.interfaces import Wiring
 from gateway.listeners.transparent_tcp import TransparentTcpListener
+from gateway.model import pack
 from gateway.routing.accounts import Numbers, WorkerState
 from gateway.routing.judging import Judging
 from gateway.routing.orders import Prepare
+from gateway.routing.packets import PacketPath
 from gateway.routing.rules import Prepared, Rules
 from gateway.routing.targets import Targets
 from gateway.routing.workers import Now, Workers
@@ -53,6 +56,9 @@ class RouterMode:
         self._judging = Judging(reactor, core, wiring, targets, self._rules.fast_path.turned)
         self._calls = [LoopingCall(self._mend), LoopingCall(self._watch)]
         self._drops = Drops(lambda: readback.drops(self._rules.router.name))
+        self._packets = PacketPath(reactor, config, core)
+        self.canaries: PacketPath | None = None
+        """The path that canaries are sent by; None: there is none."""
         self._trouble = ""
         self._turn = DeferredLock()
         """One thread at a time works on the kernel's rules."""
@@ -65,6 +71,7 @@ class RouterMode:
         Raises:  InputError: the host does not let us, or another gateway keeps the table.
         """
         try:
+            self._begin_canaries()
             port = self._tcp.listen().port
             self._rules.install(self._core.table.epoch, port)
             router = self._rules.router
@@ -78,8 +85,15 @@ class RouterMode:
         for call, interval_s in zip(self._calls, (_MEND_S, _WATCH_S), strict=True):
             call.clock = self._reactor
             call.start(interval_s, now=False)
-        where = ", ".join(router.clients)
+        where = ", ".join(one for one in router.clients if one != CANARIES)
         _log.info("router mode: ready for clients behind {where}", where=where)
+
+    def _begin_canaries(self) -> None:
+        config = self._config.canaries
+        if config.sent and config.clients:
+            self._rules.canaries = tuple(map(pack, config.clients))
+            self._rules.has_canaries = self._packets.open()
+            self.canaries = self._packets if self._rules.has_canaries else None
 
     def _now(self) -> Now:
         epoch, rules = self._core.table.epoch, self._rules
@@ -128,6 +142,7 @@ class RouterMode:
         for call in self._calls:
             if call.running:
                 call.stop()
+        self._packets.close()
         closing: list[Deferred[Any]] = [
             self._tcp.stop(),
             self._judging.stop(),
@@ -179,6 +194,11 @@ class RouterMode:
         states = (one.account for one in self._workers.states)
         rules = [(one.epoch, one.rules) for one in states if one is not None]
         return counts.plus(self._workers.numbers, rules)
+
+    @property
+    def canaries_lacking(self) -> str:
+        """Why no canary is sent through the kernel's rules; "": they are, or shall not be."""
+        return self._packets.lacking
 
     @property
     def trouble(self) -> str:

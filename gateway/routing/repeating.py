@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from gateway.errors import CarryError
 from gateway.kernel.fast_path import FastPath
 from gateway.kernel.links import Link
+from gateway.kernel.router import CANARIES
 
 _log = Logger(namespace="gateway.routing")
 
@@ -55,6 +56,8 @@ class Repeating:
         if self._path is None:
             return
         for name in sorted(name for name, link in links.items() if not link.is_ethernet):
+            if name == CANARIES:
+                continue
             _log.warn("no fast path by {name}: its packets have no Ethernet header", name=name)
         try:
             self._path.follow(link.number for link in links.values() if link.is_ethernet)

@@ -3,6 +3,7 @@ on standing there.  Knows: the kernel room.  Never: a packet, a verdict."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
@@ -12,12 +13,12 @@ from gateway.config import Config
 from gateway.errors import CarryError, GatewayError
 from gateway.flow.denied import denied
 from gateway.flow.epoch import Epoch
-from gateway.kernel import conntrack, guard, links, nft, readback, routes
+from gateway.kernel import conntrack, guard, links, nft, readback, routes, tun
 from gateway.kernel.host import missing
 from gateway.kernel.lock import Lock
 from gateway.kernel.marks import next_epoch
 from gateway.kernel.ranges import Ranges
-from gateway.kernel.router import OWN, LocalProxy, Queues, Router
+from gateway.kernel.router import CANARIES, OWN, LocalProxy, Queues, Router
 from gateway.model import Endpoint, Transport
 from gateway.routing.repeating import Repeating
 from gateway.routing.targets import Targets, digest
@@ -65,6 +66,10 @@ class Rules:
         self._router: Router | None = None
         self._mended: _World | None = None
         """How the world was when all was last looked at."""
+        self.canaries: tuple[bytes, ...] = ()
+        """The addresses of canaries, which no client may have; set before `install`."""
+        self.has_canaries = False
+        """Whether the interface is there that they come in by."""
         self._closed: _World | None = None
         """How it was when nothing was last seen to be open."""
         self.state = ""
@@ -225,12 +230,13 @@ class Rules:
     def _first(self, epoch: Epoch, number: int, port: int) -> Router:
         options = self._config.router
         return Router(
-            clients=interfaces(self._config)[0],
+            clients=(*interfaces(self._config)[0], *((CANARIES,) if self.has_canaries else ())),
             epoch=number,
             policy=self.state,
             queues=Queues(options.first_queue, options.workers),
             has_nft_queue=nft.has_queue(),
             spot_check=options.spot_check,
+            canaries=self.canaries,
             relays=self._targets.relays,
             exits=self._targets.exits,
             proxy=LocalProxy(self._targets.proxy, port),
@@ -278,6 +284,14 @@ def _doors(config: Config) -> list[tuple[Transport, int]]:
     return [door for door in doors if door[1]]
 
 
+def _canaries_lack(config: Config) -> Iterator[str]:
+    if config.transparent and config.canaries.sent and (why := tun.lacking()):
+        yield (
+            f"{why}: canaries are not sent through the kernel's rules (module tun; in a systemd "
+            "unit DeviceAllow=/dev/net/tun rw and no PrivateDevices=; or canaries: {sent: false})"
+        )
+
+
 def look(config: Config | None) -> list[str]:
     """Say in sentences what this host lacks for router mode; []: nothing.
 
@@ -286,6 +300,7 @@ def look(config: Config | None) -> list[str]:
     try:
         if config is None:
             return missing()
-        return missing(*interfaces(config), config.router.fast_path)
+        lacking = missing(*interfaces(config), config.router.fast_path)
+        return [*lacking, *_canaries_lack(config)]
     except GatewayError as error:
         return [str(error)]

@@ -30,6 +30,8 @@ _ANSWER_S = 30.0
 others go on without it."""
 _PAUSE_S = 2.0
 """Before a worker that ended is started again."""
+# One that cannot begin, for instance since the disk is full, is tried ever more seldom.
+_MOST_PAUSE_S = 60.0
 _STOP_S = 10.0
 _SINCE = 3
 """A worker's descriptor of the fast path's map."""
@@ -140,6 +142,7 @@ class _Worker(ProcessProtocol):
         self._asked: Deferred[None] | None = None
         self._late: Any = None
         self._again: Any = None
+        self._pause_s = _PAUSE_S
         self._ended: Deferred[object] | None = None
         self._process: Any = None
         self._started: Now | None = None
@@ -242,6 +245,7 @@ class _Worker(ProcessProtocol):
             self._kill("another epoch came into force while it started")
             return
         self.is_ready = True
+        self._pause_s = _PAUSE_S
         _log.info("router mode: {worker} judges", worker=str(self))
 
     def _answered(self, error: GatewayError | None) -> None:
@@ -288,7 +292,8 @@ class _Worker(ProcessProtocol):
             "router mode: {worker} has ended, its share of new flows is dropped until it is back",
             worker=str(self),
         )
-        self._again = self._reactor.callLater(_PAUSE_S, self.start)
+        self._again = self._reactor.callLater(self._pause_s, self.start)
+        self._pause_s = min(2 * self._pause_s, _MOST_PAUSE_S)
 
     def __str__(self) -> str:
         return f"the worker of queue {self._queue}"

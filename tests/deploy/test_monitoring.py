@@ -14,6 +14,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SkipTest
 
+from gateway.canaries import Canaries
 from gateway.console.status import Door, Process
 from gateway.document import parse
 from tests.support.bundled import ROOT
@@ -66,7 +67,9 @@ class MonitoringTests(ConsoleCase):
     def setUp(self) -> None:
         super().setUp()
         door = Door("socks5", "127.0.0.1:1080", {"blocked": 1})
-        process = Process(self.core, (door,), {"us": Way()}, None)
+        canaries = Canaries(self.reactor, self.core, self.core.config.canaries)
+        canaries.outcomes["judged", "held"] = 1
+        process = Process(self.core, (door,), {"us": Way()}, None, canaries=canaries)
         self.patch(self.attendance, "_process", lambda: process)
         self.core.table.judge(TO_US, PING)
         self.core.table.judge(TO_NOBODY, PING)

@@ -12,7 +12,7 @@ from gateway.kernel import ruleset, table
 from gateway.kernel.asking import ASKING, SAMPLED
 from gateway.kernel.router import InterfaceExit, LocalProxy, Queues, Relay, Router
 from gateway.kernel.table import Table
-from gateway.model import Endpoint, Transport
+from gateway.model import Endpoint, Transport, pack
 
 ROUTER = Router(
     clients=("eth1", "wg0"),
@@ -134,6 +134,13 @@ class RulesetTests(SynchronousTestCase):
         shown = ruleset.render(_FULL)
         found = [one.name for one in shown.chains if "update @" in " ".join(one.rules)]
         self.assertEqual(found, ["remembered", "refused_remembered"])
+
+    def test_canaries(self) -> None:
+        """Nobody has a canary's address but what comes in by their interface."""
+        shown = ruleset.render(replace(_FULL, canaries=(pack("192.0.0.8"), pack("100::8"))))
+        (chain,) = [one for one in shown.chains if one.name == "question"]
+        for words in ("ip saddr 192.0.0.8", "ip6 saddr 100::8"):
+            self.assertIn(f'{words} iifname != "rtc-canary" counter drop', chain.rules)
 
     def test_queue(self) -> None:
         """The way to the queue never passes it by, and is spread over all queues; where nft cannot

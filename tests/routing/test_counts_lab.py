@@ -18,6 +18,8 @@ _CHINESE = ("118.190.148.38:8000", "[2408:8000::38]:8000")
 class CountsTests(RouterCase):
     """The last checkpoint of a gateway that stopped."""
 
+    MORE = "canaries: {sent: false}\n"  # whose packets would be counted, too
+
     def test_conserved(self) -> None:
         """Every packet that was asked about went somewhere, once; those that Python carried too;
         and the kernel counted what its rules dropped."""

@@ -358,6 +358,10 @@ class WorkersTests(LifeCase):
     def begin(self) -> None:
         """RouterCase API: with all workers."""
         super().begin()
+        self.all_judge()
+
+    def all_judge(self) -> None:
+        """Wait until every worker judges, and has its tunnel."""
         for queue in (8701, 8702):
             self.deployment.gateway.wait_for(f"the worker of queue {queue} judges")
         self.until(
@@ -384,4 +388,23 @@ class WorkersTests(LifeCase):
         self.assertLessEqual(max(self.numbers(DOUBTED[0])), last)
         for to in edges[:5]:
             self.assert_whole(to, flood.sent)
+        self.assert_none(BAD)
+
+    def test_broken_policy(self) -> None:
+        """When the gateway is killed and comes back, and the policy's file is broken meanwhile, all
+        workers judge by the last good one."""
+        self.policy.write_text("policy: broken\nrules: [{id: x}]")
+        self.deployment.gateway.kill()
+        before = self.deployment.decision_counts()
+        self.deployment.start_gateway()
+        self.all_judge()
+        self.assertIn("the last good one stands in for it", self.deployment.gateway.log)
+        client = self.client(GOOD[0])
+        for to in [f"203.0.113.{n}:4002" for n in range(10, 50)]:
+            self.assertEqual(self.ask(client, to, STUN)[0], STUN)
+        self.send(client, BAD[0], STUN)
+        after = self.deployment.decision_counts()
+        self.assertEqual(len(after), 3)
+        for name, count in after.items():
+            self.assertGreater(count, before.get(name, 0), after)
         self.assert_none(BAD)

@@ -201,6 +201,22 @@ class WorkersTests(WorkersCase):
         self.reactor.advance(2)
         self.assertEqual(len(self.reactor.spawned), 3)
 
+    def test_never_ready(self) -> None:
+        """One that cannot begin again and again is tried ever more seldom, and soon again once it
+        could."""
+        for pause_s in (2, 4, 8, 16, 32, 60, 60):
+            count = len(self.reactor.spawned)
+            self.first.ends()
+            self.reactor.advance(pause_s - 0.1)
+            self.assertEqual(len(self.reactor.spawned), count)
+            self.reactor.advance(0.1)
+            self.first = self.reactor.spawned[-1]
+        self.first.says(Ready())
+        count = len(self.reactor.spawned)
+        self.first.ends()
+        self.reactor.advance(2)
+        self.assertEqual(len(self.reactor.spawned), count + 1)
+
     def test_nonsense(self) -> None:
         """One that says what is no report is ended, whether or not its line ends."""
         self.first.protocol.outReceived(b"Traceback\n")

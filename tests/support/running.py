@@ -43,6 +43,11 @@ class RunningCase(SynchronousTestCase):
 
         Args:    more: of its gateway.yaml.
         """
+        self.write(address, more)
+        return self._spawn([*program, *arguments])
+
+    def write(self, address: str = "127.0.0.1:0", more: str = "") -> None:
+        """Write configuration and policy."""
         # trial's own folders have paths that are too long for a Unix socket.
         self.folder = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, self.folder)
@@ -50,7 +55,6 @@ class RunningCase(SynchronousTestCase):
         self.policy = self.folder / "policy.yaml"
         self.policy.write_text("policy: first\n")
         self.config.write_text(CONFIG.format(policy="policy.yaml", address=address) + more)
-        return self._spawn([*program, *arguments])
 
     def again(self, process: subprocess.Popen[str]) -> subprocess.Popen[str]:
         """Start the same once more, with what is there now."""
@@ -58,8 +62,12 @@ class RunningCase(SynchronousTestCase):
         return self._spawn(process.args[2:-2])
 
     def _spawn(self, arguments: list[str]) -> subprocess.Popen[str]:
+        return self.spawn([sys.executable, "-u", *arguments, "--config", str(self.config)])
+
+    def spawn(self, argv: list[str]) -> subprocess.Popen[str]:
+        """Start a command in the folder; it is ended with the test."""
         process = subprocess.Popen(
-            [sys.executable, "-u", *arguments, "--config", str(self.config)],
+            argv,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

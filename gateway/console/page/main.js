@@ -34,12 +34,25 @@ function status(now) {
   items("faults", load.faults);
   const log = now.log;
   say("log", log.path === null ? "No decision is written down." : `Decision log: ${number(log.written)} records written, ${number(log.lost)} lost. gateway verify checks it.`);
-  say("findings", "Leaks are not looked for in live traffic. gateway audit looks for them in captures.");
-  // A gateway that runs canaries tells of them in its status; this one may not.
-  const canaries = now.canaries;
-  say("canaries", canaries == null ? "Canaries: this gateway sends itself none." : told(canaries));
+  const leaks = now.leaks;
+  say("findings", `Flows with identifiers in plaintext since the start: ${number(leaks.given)} with given values, ${number(leaks.learned)} with learned ones. Ping sweeps: ${number(leaks.sweep)}.`);
+  canaries(now.canaries);
   say("process", `gateway ${now.version}, process ${now.pid}, since ${now.started.replace("T", " ")}. Times are UTC.`);
   figures();
+}
+
+function canaries(now) {
+  if (now === null || !now.last.length) {
+    say("canaries", "Canaries: none so far.");
+    return items("canary-alarms", []);
+  }
+  const outcomes = {};
+  for (const one of now.last) outcomes[one.outcome] = (outcomes[one.outcome] ?? 0) + 1;
+  const counted = Object.entries(outcomes).map(([outcome, count]) => `${number(count)} ${outcome}`).join(", ");
+  const sent = now.sent.length ? `and sent by ${now.sent.join(", ")}` : "and not sent";
+  say("canaries", `Canaries, judged ${sent}, every ${now.every_s} s. The last round: ${counted}.${now.not_sent ? ` Sent ${now.not_sent}.` : ""}`);
+  // Notes and not flows: the page shows no address of a destination.
+  items("canary-alarms", now.last.filter((one) => one.outcome === "through" || one.outcome === "failed").map((one) => `${one.note || "a canary"}, ${one.path}: expected ${one.expected}, ${one.outcome}`));
 }
 
 function policy(now) {
@@ -66,13 +79,6 @@ function data(now) {
   rows("sources", now.sources.map((one) => [one.name, one.axis, one.built || "no date", [one.age_days === null ? "?" : `${number(one.age_days)} days${one.stale ? ", too old" : ""}`, one.stale ? "n bad" : "n"], one.licence || "not told"]), "No source was loaded.");
   items("credits", [...new Set(now.sources.map((one) => one.credit).filter(Boolean))]);
   figures();
-}
-
-/** Say what became of the flows that the gateway judges for itself. */
-function told(canaries) {
-  const bad = canaries.last.filter((one) => one.outcome === "through" || one.outcome === "failed").map((one) => `${one.flow}: ${one.outcome}`);
-  const outcomes = Object.entries(canaries.outcomes).map(([outcome, count]) => `${number(count)} ${outcome}`);
-  return `Canaries, every ${number(canaries.every_s)} s: ${outcomes.join(", ") || "none was judged yet"}. ${bad.join("; ")}`;
 }
 
 function flows(now) {
