@@ -18,6 +18,7 @@ from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
+from gateway import geo
 from gateway.config import Config
 from gateway.epochs import Change, Epochs
 from gateway.errors import GatewayError
@@ -27,6 +28,7 @@ from gateway.evidence.journal import Proving
 from gateway.evidence.keys import load_key, load_signer
 from gateway.evidence.pseudonyms import Pseudonyms
 from gateway.flow.apart import Apart
+from gateway.flow.discs import Discs
 from gateway.flow.epoch import Epoch
 from gateway.flow.guard import LeakGuard
 from gateway.flow.table import FlowLimits, FlowTable, Observer
@@ -96,6 +98,12 @@ Prepare = Callable[[Epoch, Change], Deferred[Commit]]
 """Makes everything ready for an epoch, in its own time; fails with a GatewayError."""
 
 
+def discs_of(config: Config, seconds: Callable[[], float]) -> Discs | None:
+    """Make what remembers round trips; None: nothing that measures has a position."""
+    positions = config.positions
+    return Discs(positions, geo.Extents.bundled(), seconds) if positions else None
+
+
 class Core:
     """One process's policy in force, its flow table and its evidence."""
 
@@ -155,6 +163,7 @@ class Core:
             ),
             self.witness,
             self._guard,
+            discs_of(config, clock.seconds),
         )
         self._learning = Learning(self._guard, self.table, world.in_thread)
         self.preparing: list[Prepare] = []

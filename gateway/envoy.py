@@ -37,12 +37,20 @@ def barred() -> tuple[special.Network, ...]:
 
 
 def exit_configuration(
-    *, listen: str, port: int, gateway: str, networks: Iterable[special.Network] | None = None
+    *,
+    listen: str,
+    port: int,
+    gateway: str,
+    networks: Iterable[special.Network] | None = None,
+    udp_idle_s: int = 120,
+    tcp_idle_s: int = 7440,
 ) -> str:
     """Write the configuration of an Envoy that is an exit.
 
     Args:    listen: an address; gateway: the DNS name in the certificate of the gateway that may
              come in; networks: what it does not dial; None: barred().
+             udp_idle_s, tcp_idle_s: silence that ends a flow (RFC 9298 section 3.1: not under two
+             minutes; RFC 5382 section 5: not under 2 h 4 min).
     """
     assert _NAME.fullmatch(gateway), "a DNS name"
     template = Template((Path(__file__).parent / "envoy.yaml").read_text(encoding="utf-8"))
@@ -53,5 +61,10 @@ def exit_configuration(
         for one in (barred() if networks is None else networks)
     ]
     return template.substitute(
-        listen=listen, port=port, name=gateway, permissions="\n".join(permissions)
+        listen=listen,
+        port=port,
+        name=gateway,
+        permissions="\n".join(permissions),
+        udp_idle_s=udp_idle_s,
+        tcp_idle_s=tcp_idle_s,
     )

@@ -342,6 +342,9 @@ class Facts(NamedTuple):
     by the payload (a TURN peer), and spelled inside those."""
     further_places: tuple[Place, ...] = ()
     """The place of each of `further`, in order."""
+    claimed: Place | None = None
+    """The destination's place as the sources have it, where `place` is without a location since
+    round trips refute it (flow.discs); None: nothing is refuted."""
 
 
 @dataclass(frozen=True, slots=True)

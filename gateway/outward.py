@@ -19,6 +19,7 @@ from gateway.core import Core, Reach, World
 from gateway.errors import AddressError, CarryError, DataError
 from gateway.evidence.keys import load_secret
 from gateway.flow.apart import Apart
+from gateway.flow.discs import HERE
 from gateway.listeners.interfaces import Carrier, Wiring
 from gateway.listeners.limits import Limits
 from gateway.listeners.nowhere import Nowhere
@@ -41,6 +42,7 @@ class Outward:
     def __init__(self, reactor: Any, config: Config, core: Core) -> None:
         """Build it; nothing is opened before `start`."""
         world = core.world
+        self._table = core.table
         self.ledger = Ledger()
         self.tunnels = {
             one.name: Tunnel(
@@ -50,6 +52,7 @@ class Outward:
                 world.reach,
                 random=Random(world.random_octets(16)),
                 on_round_trip=partial(self.ledger.answered, one.name),
+                on_bound=partial(self.bound, one.name),
             )
             for one in config.tunnels
         }
@@ -81,8 +84,19 @@ class Outward:
             resolver=NameResolver(reactor),
             apart=partial(_apart, core.apart),
             limits=Limits(udp_idle_timeout_s=config.limits.udp_idle_timeout_s),
-            on_round_trip=lambda to, took_s: self.ledger.answered(DIRECT, to, took_s, 0.0),
+            on_round_trip=self._answered_directly,
         )
+
+    def _answered_directly(self, to: Endpoint, took_s: float) -> None:
+        self.ledger.answered(DIRECT, to, took_s, 0.0)
+        self._table.answered(HERE, to.address, took_s)
+
+    def bound(self, name: str, to: Endpoint, total_s: float, least_s: float) -> None:
+        """Take note of what an answer through an exit bounds: the way from us and, without what it
+        takes to the exit at least, the way from there."""
+        self._table.answered(HERE, to.address, total_s)
+        near_s = max(least_s, self._table.between_s(name))
+        self._table.answered(name, to.address, total_s - near_s)
 
     @property
     def exits(self) -> Mapping[str, Tunnel | InterfaceExit | ProxyExit]:

@@ -38,6 +38,8 @@ def account(console: Console, one: Account) -> None:
         _line(console, "may be in", ", ".join(place["undetermined"]))
     for doubt in place["doubts"]:
         _line(console, "doubt", doubt)
+    for trip in place.get("round_trips", ()):
+        console.print(f"  {round_trip(trip)}")
     evidence(console, place["evidence"])
     console.print()
     _considered(console, one["considered"], place["address"])
@@ -70,6 +72,15 @@ def _plaintext(found: list[Mapping[str, Any]] | None) -> str:
     if found is None:
         return "cannot be told"
     return ", ".join(f"{one['kind']} at {one['offset']}+{one['length']}" for one in found) or "none"
+
+
+def round_trip(one: Mapping[str, Any]) -> str:
+    """Say what one who measured says of where an address is."""
+    refutes = ", ".join(one["refutes"])
+    return (
+        f"{escape(one['from'])}: {one['rtt_ms']:g} ms, so within {one['within_km']:,.0f} km of it"
+        + (f"; [bold]not in {escape(refutes)}[/]" if refutes else "")
+    )
 
 
 def evidence(console: Console, words: Iterable[Mapping[str, Any]]) -> None:

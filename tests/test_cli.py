@@ -271,6 +271,28 @@ class LocateTests(SynchronousTestCase):
         for word in ("location", "registration", "operator", "CN", "2026-09-01", "DB-IP"):
             self.assertIn(word, result.output)
 
+    def test_round_trips(self) -> None:
+        """A round trip from an exit with a position refutes a location, and is shown with what it
+        bounds; one from nowhere, or that cannot be read, is bad usage."""
+        path = Path(self.mktemp())
+        path.write_text(
+            "policy: p.yaml\nposition: [40.7, -74]\nexits:\n"
+            "  - {name: eu, kind: masque, ca: a, certificate: b, key: c, position: [50.1, 8.7],"
+            ' url: "https://exit.test/{target_host}/{target_port}/"}\n'
+        )
+        given = ("locate", "114.114.114.114", "--config", str(path), *DAY, "--json")
+        (told,) = json.loads(gateway(*given, "--rtt", "eu=5", "--rtt", "gateway=90").stdout)
+        self.assertIn("light comes back from CN: location refuted", told["doubts"][-1])
+        self.assertEqual([one["refutes"] for one in told["round_trips"]], [["CN"], []])
+        self.assertEqual(told["round_trips"][0]["within_km"], 749.5)
+        shown = gateway(*given[:-1], "--rtt", "eu=5").stdout
+        self.assertIn("eu: 5 ms, so within 750 km of it; not in CN", shown)
+        flow = "udp 10.0.0.1:1 > 50.17.126.121:1"
+        explained = gateway("explain", DEFAULT, flow, "--rtt", "eu=5", *given[2:-1])
+        self.assertIn("location refuted", explained.output)
+        for wrong in ("us=5", "eu=", "eu=-1", "5"):
+            self.assertEqual(gateway(*given, "--rtt", wrong).exit_code, 2)
+
     def test_jurisdictions(self) -> None:
         """With a policy, the jurisdictions are named; each spelling of an address is the same."""
         spellings = ["114.114.114.114", "::ffff:114.114.114.114", "2002:7272:7272::1"]

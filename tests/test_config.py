@@ -251,6 +251,21 @@ class ConfigTests(SynchronousTestCase):
         self.assertEqual(loaded.evidence.path, "evidence/")
         self.assertFalse(loaded.evidence.required)
 
+    def test_positions(self) -> None:
+        """Exits and the gateway itself have positions where they claim them; one that is not on
+        earth is refused, and so is an exit that would be taken for the gateway."""
+        here = f"position: [40.7, -74]\n{SOUND}"
+        claimed = EXIT.replace("kind: masque", "kind: masque, position: [50.1, 8.7]")
+        loaded = self.load(here.replace(EXIT, claimed))
+        self.assertEqual(loaded.positions, {"us-east": (50.1, 8.7), "gateway": (40.7, -74.0)})
+        self.assertEqual(self.load(SOUND).positions, {})
+        for wrong in ("[91, 0]", "[0, 181]", "[0]", "north"):
+            text = here.replace("[40.7, -74]", wrong)
+            self.assertRaises(InputError, self.load, text)
+        named = here.replace(EXIT, claimed.replace("name: us-east", "name: gateway"))
+        error = self.assertRaises(InputError, self.load, named)
+        self.assertIn("the gateway's own name", str(error))
+
     def test_names_twice(self) -> None:
         """Two exits of one name are refused, and so is an exit with a relay's name."""
         twice = SOUND.replace(f"  {EXIT}", f"  {EXIT}\n  {EXIT}")

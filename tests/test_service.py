@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any, cast
 
 from twisted.internet import reactor as real_reactor
@@ -18,9 +19,10 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from gateway import config, starter
+from gateway.document import parse
 from gateway.errors import CarryError, DataError, InputError
 from gateway.model import Endpoint, Form, IdentifierKind
-from gateway.outward import Routes, Scrubbing
+from gateway.outward import Outward, Routes, Scrubbing
 from gateway.scrub.days import Days
 from gateway.service import ExitServer, Gateway
 from gateway.tunnel.interface import InterfaceExit
@@ -295,6 +297,34 @@ class RoutesTests(TestCase):
         self.assertIs(routes.rerouted("p"), proxy)
         error = self.assertRaises(CarryError, routes.carrier, "p")
         self.assertIn("nothing is wrapped to it", str(error))
+
+
+class RoundTripTests(TestCase):
+    """What answers bound is told to the flow table, by who measured it."""
+
+    def test_bounds(self) -> None:
+        """A direct answer bounds the way from here; one through an exit also the way from there,
+        without what it takes to the exit at least, by round trips or by both positions."""
+        told: list[tuple[str, bytes, float]] = []
+
+        class Table:
+            def answered(self, name: str, address: bytes, rtt_s: float) -> None:
+                told.append((name, address, round(rtt_s, 6)))
+
+            def between_s(self, exit_: str) -> float:
+                return 0.04
+
+        core = SimpleNamespace(world=world(), table=Table())
+        outward = Outward(
+            reactor, config.from_document(parse("policy: p", "g.yaml")), cast(Any, core)
+        )
+        to = Endpoint.parse("192.0.2.1:4001")
+        outward.wiring.on_round_trip(to, 0.1)
+        outward.bound("eu", to, 0.1, 0.03)
+        outward.bound("eu", to, 0.1, 0.06)
+        here = ("gateway", to.address, 0.1)
+        expected = [here, here, ("eu", to.address, 0.06), here, ("eu", to.address, 0.04)]
+        self.assertEqual(told, expected)
 
 
 _BEFORE = """\

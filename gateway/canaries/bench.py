@@ -92,6 +92,7 @@ class Bench:
 
     def judge_anew(self, asked: Asked) -> Seen:
         """Judge one of which nothing is remembered, nor will be; nothing is carried."""
+        self._table.adopt(self._core.table.epoch)  # which forgets what was decided of the like
         seen = self._judged(asked, "table")
         self._table.forget(asked.key)
         return seen

@@ -6,6 +6,7 @@ from __future__ import annotations
 import datetime
 import json
 import sys
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -15,17 +16,20 @@ from gateway.cli.common import (
     atlas_of,
     clear_errors,
     day_of,
+    discs_told,
     epoch_of,
     geo_option,
     json_option,
     payload_of,
     policy_files,
     print_json,
+    rtt_option,
     stdout,
     today_option,
 )
-from gateway.flow.account import account_of, evidence_account
+from gateway.flow.account import account_of, evidence_account, round_trips_account
 from gateway.flow.cases import facts_of
+from gateway.flow.discs import Discs
 from gateway.flow.epoch import Epoch
 from gateway.model import Content, FlowKey, Protocol, Traffic, pack
 from gateway.policy import Given
@@ -42,6 +46,7 @@ from gateway.sources import load_policy
 @click.option("--name", "names", multiple=True, help="A name the client asked for.")
 @click.option("--flows", "flows_path", help="A file of one flow a line, instead of FLOW.")
 @click.option("--capture", "capture_path", help="Each flow of a capture, instead of FLOW.")
+@rtt_option
 @geo_option
 @today_option
 @json_option
@@ -51,6 +56,7 @@ def explain(
     flow: str | None,
     flows_path: str | None,
     capture_path: str | None,
+    rtts: tuple[str, ...],
     config_path: str | None,
     today: datetime.datetime | None,
     as_json: bool,
@@ -62,13 +68,16 @@ def explain(
         raise click.UsageError("give one of FLOW, --flows and --capture")
     if flow is not None:
         flows = [_given(flow, **known)]
-    elif any(known.values()):
-        raise click.UsageError("--payload, --traffic and --name go with FLOW only")
+    elif any(known.values()) or rtts:
+        raise click.UsageError("--payload, --traffic, --name and --rtt go with FLOW only")
     elif flows_path is not None:
         flows = flows_of_file(flows_path)
     else:
         flows = flows_of_capture(str(capture_path))
     epoch = epoch_of(policy_path, config_path, day_of(today))
+    if flow is not None:
+        to = (given.key.destination.address for given in flows)
+        epoch = replace(epoch, discs=discs_told(config_path, rtts, to))
     for given in flows:
         account = account_of(epoch, facts_of(epoch, given), given.evidence)
         if as_json and flow is None:
@@ -127,6 +136,7 @@ def test(
 @click.command()
 @click.argument("addresses", nargs=-1, required=True)
 @click.option("--policy", "policy_path", help="Say which of its jurisdictions they belong to.")
+@rtt_option
 @geo_option
 @today_option
 @json_option
@@ -134,6 +144,7 @@ def test(
 def locate(
     addresses: tuple[str, ...],
     policy_path: str | None,
+    rtts: tuple[str, ...],
     config_path: str | None,
     today: datetime.datetime | None,
     as_json: bool,
@@ -141,11 +152,13 @@ def locate(
     """Show the evidence on addresses, with its sources and dates."""
     packed = [pack(address) for address in addresses]
     atlas = atlas_of(config_path, day_of(today))
+    discs = discs_told(config_path, rtts, packed)
     epoch = None
     if policy_path is not None:
-        epoch = Epoch(0, load_policy(policy_path, day_of(today)), atlas)
+        epoch = Epoch(0, load_policy(policy_path, day_of(today)), atlas, discs=discs)
     located = [
-        _located(text, one, atlas, epoch) for text, one in zip(addresses, packed, strict=True)
+        _located(text, one, atlas, epoch, discs)
+        for text, one in zip(addresses, packed, strict=True)
     ]
     if as_json:
         print_json(located)
@@ -159,17 +172,25 @@ def locate(
                 console.print(f"  may be in: {', '.join(one['undetermined'])}")
         for doubt in one["doubts"]:
             console.print(f"  {doubt}")
+        for trip in one.get("round_trips", ()):
+            console.print(f"  {show.round_trip(trip)}")
         show.evidence(console, one["evidence"])
     for credit in sorted({source.credit for source in atlas.sources if source.credit}):
         console.print(f"[dim]{credit}[/]")
 
 
-def _located(text: str, address: bytes, atlas: geo.Atlas, epoch: Epoch | None) -> dict[str, Any]:
+def _located(
+    text: str, address: bytes, atlas: geo.Atlas, epoch: Epoch | None, discs: Discs | None
+) -> dict[str, Any]:
+    place = atlas.place(address)
+    doubted = None if discs is None else discs.doubted(address, place)
     located: dict[str, Any] = {
         "address": text,
         "evidence": [evidence_account(one) for one in atlas.evidence(address)],
-        "doubts": list(atlas.place(address).doubts),
+        "doubts": list((doubted or place).doubts),
     }
+    if discs is not None:
+        located["round_trips"] = round_trips_account(discs, address, place)
     if epoch is not None:
         key = FlowKey.parse("udp 0.0.0.0:0 > 0.0.0.0:0")
         key = key._replace(destination=key.destination._replace(address=address))

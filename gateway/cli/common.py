@@ -7,7 +7,7 @@ import datetime
 import functools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ParamSpec
 
@@ -17,6 +17,7 @@ from rich.console import Console
 from gateway import config, geo, logs, policy, starter
 from gateway.document import Document, read
 from gateway.errors import AddressError, DataError, GatewayError
+from gateway.flow.discs import Discs
 from gateway.flow.epoch import Epoch
 from gateway.regular import open_regular
 from gateway.sources import load_atlas, load_policy
@@ -63,6 +64,46 @@ today_option = click.option(
 geo_option = click.option(
     "--config", "config_path", help="Take geo (sources, overrides) from this gateway.yaml."
 )
+rtt_option = click.option(
+    "--rtt",
+    "rtts",
+    multiple=True,
+    metavar="NAME=MS",
+    help="A round trip that was measured: from an exit of --config with a position to the address,"
+    ' or from "gateway"; more than one may be given.',
+)
+
+
+def discs_told(
+    config_path: str | None, rtts: Iterable[str], addresses: Iterable[bytes]
+) -> Discs | None:
+    """Take round trips to some addresses from a command line; None: there are none.
+
+    Raises:  UsageError: one cannot be read, or who measured has no position.
+    """
+    told = [_rtt(one) for one in rtts]
+    if not told:
+        return None
+    positions = {} if config_path is None else config.load(config_path).positions
+    for name, _ in told:
+        if name not in positions:
+            raise click.UsageError(f'--rtt: "{name}" has no position; --config has to give it one')
+    discs = Discs(positions, geo.Extents.bundled(), lambda: 0.0)
+    for address in addresses:
+        for name, rtt_s in told:
+            discs.tell(name, address, rtt_s)
+    return discs
+
+
+def _rtt(text: str) -> tuple[str, float]:
+    name, _, value = text.rpartition("=")
+    try:
+        rtt_ms = float(value)
+    except ValueError:
+        rtt_ms = 0.0
+    if not name or not 0 < rtt_ms < 100_000:
+        raise click.UsageError(f'--rtt: "{text}" is not of the form NAME=MS, such as eu=7.5')
+    return name, rtt_ms / 1e3
 
 
 def print_json(value: object) -> None:

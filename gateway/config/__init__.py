@@ -17,6 +17,7 @@ from gateway.config.identifiers import load_file as load_identifiers
 from gateway.config.proxies import HttpConnectExit, ProxyExit, Socks5Exit
 from gateway.config.sections import (
     Console,
+    Coordinates,
     DoorListener,
     Evidence,
     Exit,
@@ -37,6 +38,8 @@ from gateway.config.sections import (
 )
 from gateway.document import Document, Section, parse, read, validate
 from gateway.errors import InputError, Problem
+from gateway.flow.discs import HERE
+from gateway.geo import Position
 from gateway.leaks import Values
 from gateway.model import Endpoint
 
@@ -72,6 +75,8 @@ class Config(Section):
     nearest: Literal["exit-rtt", "answer-rtt"] = "exit-rtt"
     """What the nearest exit is near to.  exit-rtt: the gateway.  answer-rtt: for each UDP flow, the
     one by which its destination answers soonest."""
+    position: Coordinates | None = None
+    """Where the gateway stands, [latitude, longitude] in degrees; see an exit's."""
     exit: ExitServer | None = None
     geo: Geo = Geo()
     identifiers: Identifiers = Identifiers()
@@ -100,6 +105,13 @@ class Config(Section):
     def tunnels(self) -> tuple[MasqueExit, ...]:
         """The exits that are reached by a tunnel."""
         return tuple(one for one in self.exits if isinstance(one, MasqueExit))
+
+    @property
+    def positions(self) -> dict[str, Position]:
+        """Where what measures round trips stands, by its name: exits, and HERE."""
+        claimed = {one.name: one.position for one in self.tunnels}
+        claimed[HERE] = self.position
+        return {name: Position(*one) for name, one in claimed.items() if one is not None}
 
     @property
     def interface_exits(self) -> tuple[InterfaceExit, ...]:
@@ -188,6 +200,11 @@ def from_document(document: Document) -> Config:
         config.problem("exits", at, "name", says=f'"{one.name}" is a relay\'s name already')
         for at, one in enumerate(config.exits)
         if one.name in names
+    ]
+    problems += [
+        config.problem("exits", at, "name", says=f'"{HERE}" is the gateway\'s own name')
+        for at, one in enumerate(config.exits)
+        if one.name == HERE and isinstance(one, MasqueExit) and one.position is not None
     ]
     problems += [
         config.problem("exits", at, "name", says='"nearest" is a word of the policy language')

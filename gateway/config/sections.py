@@ -19,6 +19,11 @@ from gateway.model import Axis, Endpoint, Transport
 from gateway.policy.networks import AddressRange, address_range
 from gateway.policy.values import Country, Name
 
+_Latitude = Annotated[float, Field(ge=-90, le=90)]
+_Longitude = Annotated[float, Field(ge=-180, le=180)]
+Coordinates = tuple[_Latitude, _Longitude]
+"""Degrees; north and east are positive."""
+
 
 def _endpoint(text: str) -> str:
     try:
@@ -132,6 +137,9 @@ class MasqueExit(Section):
     key: PathText
     jurisdiction: Country | None = None
     """The operator's claim, for people."""
+    position: Coordinates | None = None
+    """Where it stands, [latitude, longitude] in degrees: the operator's claim, by which round trips
+    from there refute where destinations are said to be.  Omitted: they refute nothing."""
 
     @model_validator(mode="after")
     def _has_template(self) -> MasqueExit:

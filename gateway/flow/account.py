@@ -8,8 +8,9 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from gateway.flow.discs import Discs
 from gateway.flow.epoch import Epoch
-from gateway.model import Content, Evidence, Facts, Verdict, unpack
+from gateway.model import Content, Evidence, Facts, Place, Verdict, unpack
 from gateway.policy import Considered, Part, Truth, word
 
 Account = dict[str, Any]
@@ -41,17 +42,32 @@ def account_of(epoch: Epoch, facts: Facts, given: Iterable[Evidence] | None = No
 def facts_account(epoch: Epoch, facts: Facts, evidence: Iterable[Evidence]) -> Account:
     """Give what is known of a flow."""
     jurisdictions = epoch.policy.jurisdictions_of(facts)
-    return {
-        **content_account(facts.content),
-        "names": list(facts.names),
-        "to": {
-            "address": facts.key.destination.host,
-            "jurisdictions": sorted(jurisdictions.members),
-            "evidence": [evidence_account(one) for one in evidence],
-            "undetermined": sorted(jurisdictions.undetermined),
-            "doubts": list(facts.place.doubts),
-        },
+    to: Account = {
+        "address": facts.key.destination.host,
+        "jurisdictions": sorted(jurisdictions.members),
+        "evidence": [evidence_account(one) for one in evidence],
+        "undetermined": sorted(jurisdictions.undetermined),
+        "doubts": list(facts.place.doubts),
     }
+    if epoch.discs is not None:
+        address, place = facts.key.destination.address, facts.claimed or facts.place
+        if told := round_trips_account(epoch.discs, address, place):
+            to["round_trips"] = told
+    return {**content_account(facts.content), "names": list(facts.names), "to": to}
+
+
+def round_trips_account(discs: Discs, address: bytes, place: Place) -> list[Account]:
+    """Give the discs in which an address must be, and which claims on its location each refutes."""
+    return [
+        {
+            "from": disc.name,
+            "position": list(disc.position),
+            "rtt_ms": round(disc.rtt_s * 1e3, 3),
+            "within_km": round(disc.radius_km, 1),
+            "refutes": list(discs.refuted_by(disc, place)),
+        }
+        for disc in discs.around(address)
+    ]
 
 
 def content_account(content: Content | None) -> Account:

@@ -5,12 +5,24 @@ Never: sockets, the clock."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+from gateway.flow.discs import Discs
 from gateway.flow.showing import PERHAPS, given_in, showing
 from gateway.leaks import Values
-from gateway.model import Axis, Content, Evidence, Facts, FlowKey, Place, Traffic, Verdict
+from gateway.model import (
+    Action,
+    Axis,
+    Content,
+    Evidence,
+    Facts,
+    FlowKey,
+    Mode,
+    Place,
+    Traffic,
+    Verdict,
+)
 from gateway.model import Protocol as Spoken
 from gateway.policy import Considered, Policy
 from gateway.wire import recognise
@@ -96,6 +108,8 @@ class Epoch:
     atlas: Atlas
     values: Values | None = None
     """Identifiers that the operator named; None: none."""
+    discs: Discs | None = None
+    """What round trips refute; None: nobody measures."""
 
     @classmethod
     def of(cls, number: int, policy: Policy, atlas: Atlas, values: Values | None = None) -> Epoch:
@@ -130,10 +144,18 @@ class Epoch:
         address = key.destination.address
         asked = content.addresses if content is not None else ()
         if not asked and len(address) == 4:
-            return Facts(key, self.atlas.place(address), content, names)
+            return self._doubted(Facts(key, self.atlas.place(address), content, names))
         places = self._places((address, *asked))
         place = places.pop(address)
-        return Facts(key, place, content, names, tuple(places), tuple(places.values()))
+        further = tuple(places), tuple(places.values())
+        return self._doubted(Facts(key, place, content, names, *further))
+
+    def _doubted(self, facts: Facts) -> Facts:
+        """Take the destination's location away if round trips refute it."""
+        if self.discs is None:
+            return facts
+        doubted = self.discs.doubted(facts.key.destination.address, facts.place)
+        return facts if doubted is None else facts._replace(place=doubted, claimed=facts.place)
 
     def _places(self, addresses: Iterable[bytes]) -> dict[bytes, Place]:
         """Give the place of each address, and of each that one of them spells, alone.
@@ -167,8 +189,39 @@ class Epoch:
 
     def judge(self, facts: Facts) -> Verdict:
         """Give the verdict on gathered facts."""
-        return self.policy.judge(facts)
+        verdict = self.policy.judge(facts)
+        if facts.claimed is None or _enforced(verdict).action is Action.BLOCK:
+            return verdict
+        return _stricter(verdict, self.policy.judge(_as_claimed(facts)))
 
     def explain(self, facts: Facts) -> tuple[Verdict, tuple[Considered, ...]]:
         """Give the verdict, and every rule considered, by the same code path."""
-        return self.policy.explain(facts)
+        told = self.policy.explain(facts)
+        if facts.claimed is None:
+            return told
+        verdict = self.judge(facts)
+        if _enforced(told[0]).rule == _enforced(verdict).rule:
+            return verdict, told[1]
+        return verdict, self.policy.explain(_as_claimed(facts))[1]
+
+
+def _as_claimed(facts: Facts) -> Facts:
+    assert facts.claimed is not None, "asked only then"
+    return facts._replace(place=facts.claimed, claimed=None)
+
+
+def _enforced(verdict: Verdict) -> Verdict:
+    """Give what a verdict would be if its policy did not only watch."""
+    is_watching = verdict.mode is Mode.SHADOW and verdict.would is not None
+    return verdict.would if is_watching and verdict.would is not None else verdict
+
+
+def _stricter(doubted: Verdict, claimed: Verdict) -> Verdict:
+    """Choose between what is decided where a location is refuted, and where it is believed.
+
+    Round trips may turn an allow into something else, and nothing into an allow: what the claim
+    blocks, wraps or reroutes stays as it is.
+    """
+    chosen = doubted if _enforced(claimed).action is Action.ALLOW else claimed
+    is_settled = doubted.settled and claimed.settled
+    return chosen if chosen.settled == is_settled else replace(chosen, settled=is_settled)

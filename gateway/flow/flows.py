@@ -10,7 +10,8 @@ from typing import Protocol
 from gateway.flow.epoch import Epoch
 from gateway.flow.guard import Leak
 from gateway.flow.media import Media
-from gateway.model import Endpoint, Facts, FlowKey, Identifier, Verdict
+from gateway.model import Endpoint, Facts, FlowKey, Identifier, Transport, Verdict
+from gateway.model import Protocol as Spoken
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,26 @@ class Flow:
     """What of it looked like RTP; None: nothing yet."""
     is_doubtful: bool = False
     """Whether its first datagram looked like RTP, and no other has borne it out."""
+
+    @property
+    def _begins_as_rtp(self) -> bool:
+        content = self.first.facts.content
+        return content is not None and content.protocol is Spoken.RTP
+
+    def doubt(self, payload: bytes | None) -> None:
+        """Take what looks like RTP for it until another datagram bears it out, or does not."""
+        self.is_doubtful = False
+        if payload is not None and self.key.transport is Transport.UDP and self._begins_as_rtp:
+            self.media = self.media or Media()
+            self.is_doubtful = not self.media.hear(payload)
+
+    def bears_out(self, payload: bytes) -> bool:
+        """Hear a datagram that looks like RTP, in a flow that may have begun otherwise; tell
+        whether it is that surely, or as surely as the flow's first datagram."""
+        if self._begins_as_rtp:
+            return True
+        self.media = self.media or Media()
+        return self.media.hear(payload)
 
     def decisions(self) -> Iterator[Judged]:
         """Give the decisions, the first datagram's first."""

@@ -62,10 +62,13 @@ class Timing:
 
     def sent(self, payload: bytes) -> None:
         """Take note of what leaves now."""
-        self._trips.sent(payload, self._seconds())
+        if _name(payload, _PING, _BINDING) is not None:  # else the time is of no interest
+            self._trips.sent(payload, self._seconds())
 
     def got(self, payload: bytes) -> bool:
         """Take note of an answer; say whether it was a ping's."""
+        if not self._trips.unanswered:
+            return False
         took_s = self._trips.got(payload, self._seconds())
         if took_s is not None:
             self._tell(took_s)

@@ -9,10 +9,11 @@ from dataclasses import replace
 from itertools import chain, islice, takewhile
 
 from gateway.flow.by_client import ByClient
+from gateway.flow.discs import Discs
 from gateway.flow.epoch import Epoch
 from gateway.flow.flows import Flow, FlowLimits, Judged, Observer
 from gateway.flow.guard import LeakGuard, Turned, by_value, leak_of, leak_of_sweep
-from gateway.flow.media import Media, refutes
+from gateway.flow.media import refutes
 from gateway.flow.openings import Openings
 from gateway.flow.showing import showing
 from gateway.flow.verdicts import Verdicts, likeness
@@ -55,12 +56,15 @@ class FlowTable:
         limits: FlowLimits,
         observer: Observer,
         guard: LeakGuard | None = None,
+        discs: Discs | None = None,
     ) -> None:
         """Begin.
 
-        Args:    guard: looks for identifiers by value in flows that were judged, and for probes.
+        Args:    guard: looks for identifiers by value in flows that were judged, and for probes;
+                 discs: what round trips refute.
         """
         self._guard = guard
+        self._discs = discs
         self._epoch = epoch
         self._clock = clock
         self._limits = limits
@@ -90,7 +94,8 @@ class FlowTable:
 
     def adopt(self, epoch: Epoch) -> None:
         """Put another policy into force: every flow is judged anew with its next packet."""
-        self._epoch, self._verdicts = epoch, Verdicts(epoch)
+        self._epoch = epoch if self._discs is None else replace(epoch, discs=self._discs)
+        self._verdicts = Verdicts(self._epoch)
         guard = self._guard
         self._is_guarded = guard is not None and (guard.learns or epoch.values is not None)
 
@@ -167,6 +172,25 @@ class FlowTable:
                 for turned in self.on_turned:
                     turned(key)
 
+    def answered(self, name: str, address: bytes, rtt_s: float) -> None:
+        """Take note of a round trip; if it refutes where the address is said to be, its UDP flows
+        are judged again with their next datagrams.
+
+        Args:    name: who measured, by its name among the discs' positions.
+        """
+        discs = self._discs
+        if discs is None or not discs.answered(name, address, rtt_s):
+            return
+        if not discs.refuted(address, self._epoch.atlas.place(address)):
+            return
+        flows = (key for key in self._datagrams if key.destination.address == address)
+        for client in {key.client.address for key in flows}:
+            self.ask_again(client, (address,))
+
+    def between_s(self, exit_: str) -> float:
+        """Give what a round trip to an exit takes at least, by the positions; 0: not known."""
+        return 0.0 if self._discs is None else self._discs.between_s(exit_)
+
     def forget(self, key: FlowKey) -> None:
         """Let a flow go; its next packet is a new flow's."""
         flow = (self._streams if key[0] is _TCP else self._datagrams).pop(key, None)
@@ -196,7 +220,7 @@ class FlowTable:
         flow = Flow(key, self._epoch.number, judged, self._clock())
         (self._streams if key[0] is _TCP else self._datagrams)[key] = flow
         self._by_client.add(key)
-        _doubt(flow, payload)
+        flow.doubt(payload)
         if self._is_guarded and payload is not None:
             self._show(flow, by_value(judged.facts.content))
             self._sample(flow, judged, payload)
@@ -231,7 +255,7 @@ class FlowTable:
         flow.epoch = self._epoch.number
         flow.by_content = None
         flow.first = judged
-        _doubt(flow, payload)
+        flow.doubt(payload)
         if self._is_guarded and payload is not None:
             self._show(flow, by_value(judged.facts.content))
         return judged.verdict
@@ -257,7 +281,7 @@ class FlowTable:
         content = showing(content, flow.shown)
         alike, known = likeness(content), _by_content(flow)
         judged = known.get(alike)
-        is_doubtful = content.protocol is _RTP and not _bears_out(flow, payload)
+        is_doubtful = content.protocol is _RTP and not flow.bears_out(payload)
         # What may be noise is held to the flow's verdict, unless that of RTP lets less pass.
         if is_doubtful and self._allows(flow.key, content, names):
             return first
@@ -357,26 +381,6 @@ class FlowTable:
 def _idle(flows: OrderedDict[FlowKey, Flow], before_s: float, most: int) -> list[FlowKey]:
     silent = takewhile(lambda flow: flow.last_s < before_s, flows.values())
     return [flow.key for flow in islice(silent, most)]
-
-
-def _doubt(flow: Flow, payload: bytes | None) -> None:
-    """Take what looks like RTP for it until another datagram bears it out, or does not."""
-    content = flow.first.facts.content
-    looks = content is not None and content.protocol is _RTP and payload is not None
-    flow.is_doubtful = looks and flow.key.transport is Transport.UDP
-    if flow.is_doubtful and payload is not None:
-        flow.media = flow.media or Media()
-        flow.is_doubtful = not flow.media.hear(payload)
-
-
-def _bears_out(flow: Flow, payload: bytes) -> bool:
-    """Hear a datagram that looks like RTP, in a flow that may have begun otherwise; tell whether it
-    is that surely, or as surely as the flow's first datagram."""
-    content = flow.first.facts.content
-    if content is not None and content.protocol is _RTP:
-        return True
-    flow.media = flow.media or Media()
-    return flow.media.hear(payload)
 
 
 def _by_content(flow: Flow) -> dict[Hashable, Judged]:

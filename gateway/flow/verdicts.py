@@ -37,6 +37,11 @@ class Verdicts:
         Args:    as Epoch.facts.
         """
         transport, client, destination = key
+        discs = self._epoch.discs
+        if discs is not None and destination.address in discs:
+            # What round trips refute changes from one to the next.
+            facts = self._epoch.facts(key, content, names)
+            return Judged(facts, self._epoch.judge(facts))
         rests_on = (
             destination,
             transport,
@@ -51,10 +56,10 @@ class Verdicts:
             if len(self._known) >= _MAX_KNOWN:
                 self._known.popitem(last=False)
             self._known[rests_on] = known
-        (_, place, seen, names, further, places), verdict = known
+        (_, place, seen, names, *others), verdict = known
         # Where identifiers lie is each datagram's own.
         content = seen if content is None else content
-        return Judged(_tuple(Facts, (key, place, content, names, further, places)), verdict)
+        return Judged(_tuple(Facts, (key, place, content, names, *others)), verdict)
 
 
 def likeness(content: Content) -> Hashable:

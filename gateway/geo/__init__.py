@@ -7,7 +7,19 @@ An address's place is what the sources say, value by value: where they disagree,
 anycast address is announced in many countries, all their values are there and policy decides."""
 
 from gateway.geo.atlas import Atlas
+from gateway.geo.extents import Extents, Position, distance_km
 from gateway.geo.loading import load, of_overrides_only
 from gateway.geo.sources import Bundled, Mmdb, Override, SourceInfo
 
-__all__ = ["Atlas", "Bundled", "Mmdb", "Override", "SourceInfo", "load", "of_overrides_only"]
+__all__ = [
+    "Atlas",
+    "Bundled",
+    "Extents",
+    "Mmdb",
+    "Override",
+    "Position",
+    "SourceInfo",
+    "distance_km",
+    "load",
+    "of_overrides_only",
+]

@@ -17,6 +17,7 @@ from gateway.listeners.udp_session import Give
 from gateway.listeners.udp_sessions import UdpSessions
 from gateway.listeners.udp_ways import MAX_PACKET_LEN, send_datagram
 from gateway.model import Endpoint, Verdict
+from gateway.udp_ports import listen_udp
 
 
 class PlainConnection(ClientConnection):
@@ -69,8 +70,8 @@ class UdpForwardListener(Doorkeeper, DatagramProtocol):
 
     def listen(self) -> Endpoint:
         """Listener API."""
-        port = self._door.reactor.listenUDP(
-            self._address.port, self, interface=self._address.host, maxPacketSize=MAX_PACKET_LEN
+        port = listen_udp(
+            self._door.reactor, self._address.port, self, self._address.host, MAX_PACKET_LEN
         )
         return self._door.open(port)
 

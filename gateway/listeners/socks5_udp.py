@@ -19,6 +19,7 @@ from gateway.listeners.udp_session import Give
 from gateway.listeners.udp_sessions import UdpSessions
 from gateway.listeners.udp_ways import MAX_PACKET_LEN, send_datagram, socket_address
 from gateway.model import Endpoint
+from gateway.udp_ports import listen_udp
 
 
 class Association(DatagramProtocol):
@@ -38,9 +39,7 @@ class Association(DatagramProtocol):
         self._sessions = UdpSessions(door, self._giver)
         self._names = NameLookups(door)
         try:
-            self._port = door.reactor.listenUDP(
-                0, self, interface=local.host, maxPacketSize=MAX_PACKET_LEN
-            )
+            self._port = listen_udp(door.reactor, 0, self, local.host, MAX_PACKET_LEN)
         except (OSError, CannotListenError) as error:
             raise CarryError("association", f"no relay port: {error}") from error
         host = self._port.getHost()

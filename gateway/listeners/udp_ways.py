@@ -18,6 +18,7 @@ from gateway.listeners.interfaces import Carrier, UdpFlow
 from gateway.listeners.reactor import DatagramTransport, SocketAddress
 from gateway.listeners.tally import Drop
 from gateway.model import Endpoint, FlowKey
+from gateway.udp_ports import listen_udp
 
 # Twisted cuts what is longer than its default of 8192; a UDP payload has at most 65507 octets.
 MAX_PACKET_LEN = 65535
@@ -86,8 +87,8 @@ class UpstreamPort(DatagramProtocol):
         self.ways: dict[SocketAddress, DirectWay] = {}
         self._door = door
         try:
-            self._port = door.reactor.listenUDP(
-                0, self, interface="0.0.0.0" if family == 4 else "::", maxPacketSize=MAX_PACKET_LEN
+            self._port = listen_udp(
+                door.reactor, 0, self, "0.0.0.0" if family == 4 else "::", MAX_PACKET_LEN
             )
         except (OSError, CannotListenError) as error:
             raise CarryError("direct", f"no upstream socket: {error}") from error

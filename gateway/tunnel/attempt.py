@@ -33,6 +33,7 @@ from gateway.tunnel.reactor import (
     interface_towards,
 )
 from gateway.tunnel.resolve import resolve
+from gateway.udp_ports import listen_udp
 
 _log = Logger(namespace="gateway.tunnel")
 
@@ -103,9 +104,7 @@ class Attempt(DatagramProtocol):
         connection = Connection(quic, Bounds(max_flows=0))
         self.session = Session(self._reactor, connection, self._transmit, self, self._counters)
         # Unconnected: Twisted's epoll reactor closes a connected port at the first ICMP error.
-        self._port = self._reactor.listenUDP(
-            0, self, interface_towards(dialled), maxPacketSize=65536
-        )
+        self._port = listen_udp(self._reactor, 0, self, interface_towards(dialled), 65536)
         connection.connect((dialled.host, dialled.port), now=self._reactor.seconds())
         self.session.begin()
         self.session.driver.flush()

@@ -54,6 +54,7 @@ class Tunnel:
         random: Random,
         on_change: Callable[[bool, str], None] = lambda is_up, sentence: None,
         on_round_trip: Callable[[Endpoint, float, float], None] = lambda to, total_s, near_s: None,
+        on_bound: Callable[[Endpoint, float, float], None] = lambda to, total_s, least_s: None,
         patience: Patience = Patience(),
         transfer: Transfer = _TRANSFER,
     ) -> None:
@@ -62,7 +63,8 @@ class Tunnel:
         Args:    reach: where the exit's own address is dialled; random: for the jitter of retries;
                  on_change: told (up, one sentence) at each change; on_round_trip: told of each
                  answered ping of a client: its destination, what it took, and what of that was the
-                 way to the exit and back, s.
+                 way to the exit and back, s; on_bound: told the same, but of that way only what it
+                 took certainly, on the path that packets take now.
         """
         self.exit_address = exit_address
         self._reactor = reactor
@@ -71,6 +73,7 @@ class Tunnel:
         self._random = random
         self._on_change = on_change
         self._on_round_trip = on_round_trip
+        self._on_bound = on_bound
         self._patience = patience
         self._transfer = transfer
         self._counters: Counter[str] = Counter()
@@ -144,6 +147,9 @@ class Tunnel:
     def _timed(self, destination: Endpoint, took_s: float) -> None:
         if self.rtt_s is not None:
             self._on_round_trip(destination, took_s, self.rtt_s)
+        attempt = self._attempt
+        if attempt is not None and attempt.is_up:
+            self._on_bound(destination, took_s, attempt.session.connection.least_rtt_s)
 
     def stream_endpoint(self, destination: Endpoint) -> StreamEndpoint:
         """Give the IStreamClientEndpoint of a TCP flow; its Deferred fails with CarryError."""

@@ -15,7 +15,7 @@ from cryptography.x509 import Certificate, DNSName, load_pem_x509_certificates
 from cryptography.x509.verification import ClientVerifier, PolicyBuilder, Store, VerificationError
 
 from gateway.errors import CarryError
-from gateway.tunnel.quic import STREAM_WINDOW
+from gateway.tunnel.windows import STREAM_WINDOW
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class Driver:
         self.pump()
 
     def pump(self) -> None:
-        """Deliver the connection's events; send at the end of this turn."""
+        """Deliver the connection's events; send at the end of this turn, if there is anything."""
         try:
             event = self.connection.next_event()
             while event is not None:
@@ -65,7 +65,11 @@ class Driver:
             self._after_events()
         except Exception:
             self._fault()
-        self.wake()
+        if self._turn is None:
+            if self.connection.has_to_send:
+                self.wake()
+            else:
+                self._arm()
 
     def wake(self) -> None:
         """Send at the end of this turn: what is written until then shares packets."""
@@ -110,6 +114,7 @@ class Driver:
         if due is not None and due <= now + _SLACK_S:
             self.connection.handle_timer(now=max(now, due))
             self.pump()
+            self.wake()
         else:
             self._arm()
 

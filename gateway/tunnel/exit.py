@@ -32,6 +32,7 @@ from gateway.tunnel.means import ExitLimits, Flows, Means, Refusals, Sockets
 from gateway.tunnel.ports import Gate, Reach
 from gateway.tunnel.reactor import Address, DatagramTransport, Port, Reactor
 from gateway.tunnel.serving import Gateway
+from gateway.udp_ports import listen_udp
 
 _log = Logger(namespace="gateway.tunnel")
 
@@ -99,7 +100,7 @@ class Exit(DatagramProtocol):
         self._identity = Identity(self._credentials, self._transfer, self._gateway_names)
         host, port = self._address.host, self._address.port
         try:
-            self._port = self._reactor.listenUDP(port, self, host, maxPacketSize=65536)
+            self._port = listen_udp(self._reactor, port, self, host, 65536)
         except CannotListenError as exc:
             raise CarryError(self._means.name, f"cannot listen on {self._address}: {exc}") from exc
         bound = cast(IPv4Address | IPv6Address, self._port.getHost())

@@ -1,5 +1,5 @@
 """One HTTP/3 connection, either role.  Owns: from QUIC events to streams and datagrams, and back.
-Knows: RFC 9114, RFC 9297 (HTTP datagrams), RFC 9298 (context ids), aioquic.h3.
+Knows: RFC 9114, RFC 9297 (HTTP datagrams), aioquic.h3.
 Never: sockets, which role it plays, policy."""
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
-from aioquic._buffer import Buffer, BufferReadError
 from aioquic.h3.connection import ErrorCode, H3Connection, Setting
-from aioquic.h3.events import DatagramReceived, DataReceived, H3Event, HeadersReceived
+from aioquic.h3.events import DataReceived, H3Event, HeadersReceived
 from aioquic.quic.events import (
     ConnectionIdIssued,
     ConnectionIdRetired,
     ConnectionTerminated,
+    DatagramFrameReceived,
     HandshakeCompleted,
     QuicEvent,
     StopSendingReceived,
@@ -22,15 +22,13 @@ from aioquic.quic.events import (
 )
 from twisted.logger import Logger
 
+from gateway.tunnel.datagrams import heading, read
 from gateway.tunnel.driver import Driver
 from gateway.tunnel.masque import Headers
 from gateway.tunnel.quic import Connection
 from gateway.tunnel.reactor import Address, Clock
 
 _log = Logger(namespace="gateway.tunnel")
-
-# RFC 9298 section 4: context id 0 is UDP payload.
-_UDP_PAYLOAD = b"\0"
 
 # Octets of a stream that wait for acknowledgement before its writer is told to pause, and those at
 # which it may go on: a few round trips' worth, and no more memory than a socket's own buffer.
@@ -136,18 +134,15 @@ class Session:
         self.driver.wake()
 
     def send_datagram(self, stream_id: int, payload: bytes) -> bool:
-        """Send one UDP payload; False: it is too long, which is counted.
-
-        Every payload of either role leaves through here, so padding (which hides its length)
-        belongs here, as a second datagram with an unregistered context id.
-        """
-        if len(payload) > self.connection.max_payload:
-            self.counters["datagrams_too_long"] += 1
+        """Send one UDP payload; False: it is too long, which is counted."""
+        connection, counters = self.connection, self.counters
+        if len(payload) > connection.max_payload:
+            counters["datagrams_too_long"] += 1
             return False
-        if self.connection.is_datagram_queue_full:
-            self.counters["datagrams_overflowed"] += 1  # the oldest makes room for this one
-        self.http.send_datagram(stream_id, _UDP_PAYLOAD + payload)
-        self.counters["datagrams_sent"] += 1
+        if connection.is_datagram_queue_full:
+            counters["datagrams_overflowed"] += 1  # the oldest makes room for this one
+        connection.send_datagram_frame(heading(stream_id) + payload)
+        counters["datagrams_sent"] += 1
         self.driver.wake()
         return True
 
@@ -167,9 +162,7 @@ class Session:
 
     def hold(self, stream_id: int, octets: int) -> None:
         """Say how much of a stream arrived and is not read: the peer's window shrinks by it."""
-        if octets:
-            self.connection.held[stream_id] = octets
-        elif self.connection.held.pop(stream_id, 0):
+        if self.connection.hold(stream_id, octets):
             self.driver.wake()
 
     def stop(self, stream_id: int) -> None:
@@ -187,7 +180,7 @@ class Session:
     def forget(self, stream_id: int) -> None:
         """Deliver no more events of a stream."""
         self.streams.pop(stream_id, None)
-        self.connection.held.pop(stream_id, None)
+        self.connection.hold(stream_id, 0)
         self._full.discard(stream_id)
 
     def close(self, error_code: int, reason: str, frame_type: int | None = None) -> None:
@@ -215,11 +208,14 @@ class Session:
 
     def _on_event(self, event: QuicEvent) -> None:
         if self._http is not None:
+            if type(event) is DatagramFrameReceived:  # nearly all are
+                self._on_datagram(event)
+                return
             for http_event in self._http.handle_event(event):
                 try:
                     self._on_http(http_event)
                 except Exception:
-                    self._fault(http_event)
+                    self._fault(getattr(http_event, "stream_id", None))
         match event:
             case StreamReset():
                 self._close_stream(event.stream_id, "the peer reset the stream")
@@ -237,18 +233,15 @@ class Session:
 
     def _on_http(self, event: H3Event) -> None:
         match event:
-            case DatagramReceived():
-                self._on_datagram(event.stream_id, event.data)
             case DataReceived():
                 if (stream := self.streams.get(event.stream_id)) is not None:
                     stream.data_received(event.data, event.stream_ended)
             case HeadersReceived():
                 self._on_headers(event)
 
-    def _fault(self, event: H3Event) -> None:
+    def _fault(self, stream_id: int | None) -> None:
         # Whoever takes a flow's octets has a defect: that flow ends, the others go on.
         _log.failure("a defect of ours: the flow is ended")
-        stream_id = getattr(event, "stream_id", None)
         if stream_id is not None:
             self._close_stream(stream_id, "a defect of ours")
 
@@ -262,27 +255,23 @@ class Session:
         if event.stream_ended and event.stream_id in self.streams and stream is not None:
             stream.data_received(b"", True)
 
-    def _on_datagram(self, stream_id: int, data: bytes) -> None:
+    def _on_datagram(self, event: DatagramFrameReceived) -> None:
+        found = read(event.data)
+        if found is None:  # the library closes the connection for it
+            self.http.handle_event(event)
+            return
+        stream_id, payload = found
         stream = self.streams.get(stream_id)
         if stream is None:
             self.counters["datagrams_without_flow"] += 1
-        elif data[:1] == _UDP_PAYLOAD:
-            self.counters["datagrams_received"] += 1
-            stream.datagram_received(data[1:])
-        else:
-            self._on_other_context(stream, data)
-
-    def _on_other_context(self, stream: Stream, data: bytes) -> None:
-        buffer = Buffer(data=data)
-        try:
-            context = buffer.pull_uint_var()
-        except BufferReadError:
-            context = None
-        if context == 0:  # written longer than it need be, which RFC 9000 section 16 allows
-            self.counters["datagrams_received"] += 1
-            stream.datagram_received(data[buffer.tell() :])
-        else:
+        elif payload is None:
             self.counters["datagrams_of_other_context"] += 1
+        else:
+            self.counters["datagrams_received"] += 1
+            try:
+                stream.datagram_received(payload)
+            except Exception:
+                self._fault(stream_id)
 
     def _after_events(self) -> None:
         if self.has_settings:

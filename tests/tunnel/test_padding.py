@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.tunnel.quic import SIZES
+from gateway.tunnel.padding import SIZES
 from tests.tunnel.world import Forwarder, UdpEcho, World, ignore, until
 
 

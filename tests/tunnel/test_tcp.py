@@ -16,8 +16,8 @@ from gateway.model import Action, Endpoint, FlowKey, Verdict
 from gateway.tunnel.client import Tunnel
 from gateway.tunnel.http3 import PAUSE_AT, RESUME_AT
 from gateway.tunnel.means import ExitLimits
-from gateway.tunnel.quic import STREAM_WINDOW
 from gateway.tunnel.stream import StreamTransport
+from gateway.tunnel.windows import STREAM_WINDOW
 from tests.tunnel.world import ScriptedGate, World, pause, until
 
 _MIB = 1024 * 1024
@@ -235,7 +235,7 @@ class TcpFlowTests(World):
         # Held: one window at the client, one buffer at the exit; the rest is in the kernel's
         # buffers of the exit's TCP connection.
         session = talker.tcp._session
-        self.assertLessEqual(sum(session.connection.held.values()), STREAM_WINDOW)
+        self.assertLessEqual(session.connection.held, STREAM_WINDOW)
         self.assertLess(sources[0].sent, 12 * _MIB)
         heard = len(talker.heard)
         await pause(0.1)

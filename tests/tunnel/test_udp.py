@@ -38,7 +38,12 @@ class UdpFlowTests(World):
         _, at = self.exit()
         target = self.udp(Binder())
         told: list[tuple[Endpoint, float, float]] = []
-        tunnel, _ = self.tunnel(at, on_round_trip=lambda *one: told.append(one))
+        bounds: list[tuple[Endpoint, float, float]] = []
+        tunnel, _ = self.tunnel(
+            at,
+            on_round_trip=lambda *one: told.append(one),
+            on_bound=lambda *one: bounds.append(one),
+        )
         await until(lambda: tunnel.up, "up")
         got: list[bytes] = []
         answered: list[int] = []
@@ -52,6 +57,9 @@ class UdpFlowTests(World):
         ((endpoint, total_s, near_s),) = told
         self.assertEqual(endpoint, target)
         self.assertTrue(0 < total_s < 30 and 0 < near_s < 30)
+        ((bound, bound_s, least_s),) = bounds
+        self.assertEqual((bound, bound_s), (target, total_s))
+        self.assertTrue(0 <= least_s < near_s)  # an acknowledgement may have waited
         self.assertEqual(len(answered), 1)
 
     async def _echo(self, host: str, stem: str = "exit", at: Endpoint = LOOPBACK) -> None:

@@ -202,6 +202,7 @@ class World(TestCase):
         ca: str = "ca",
         transfer: Transfer = TRANSFER,
         on_round_trip: Callable[[Endpoint, float, float], None] = lambda to, total_s, near_s: None,
+        on_bound: Callable[[Endpoint, float, float], None] = lambda to, total_s, least_s: None,
     ) -> tuple[Tunnel, list[tuple[bool, str]]]:
         """Start a tunnel to an exit; give it and what it says."""
         said: list[tuple[bool, str]] = []
@@ -213,6 +214,7 @@ class World(TestCase):
             random=Random(1),
             on_change=lambda is_up, sentence: said.append((is_up, sentence)),
             on_round_trip=on_round_trip,
+            on_bound=on_bound,
             patience=QUICK,
             transfer=transfer,
         )

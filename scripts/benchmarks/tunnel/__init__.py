@@ -1,0 +1,1 @@
+"""scripts/bench tunnel: what a datagram costs at each end of a tunnel, beside plain relays."""
