@@ -19,8 +19,6 @@ _DHT = b"d1:"
 _MIN_LEN = 4
 _MAX_SETS_EACH = 4
 _MAX_ADDRESSES = 256
-# Some 4 KiB of each of `max_sets` groups.
-_MAX_KEPT = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +51,6 @@ class Alike:
     probing_until_s: float = float("-inf")
 
 
-_Key = tuple[bytes, int, int]
-"""Client, length, first octet: other datagrams are not compared."""
-
-
-@dataclass(slots=True)
-class _Kept:
-    """Datagrams that were not compared yet."""
-
-    packets: list[tuple[Endpoint, float, bytes]]
-    """To whom, when, the first octets."""
-    addresses: set[bytes]
-
-
 @dataclass(slots=True)
 class _Sweep:
     length: int
@@ -81,7 +66,7 @@ class SweepDetector:
 
     def __init__(self, limits: SweepLimits | None = None) -> None:
         self._limits = limits or SweepLimits()
-        self._sets: OrderedDict[_Key, list[Alike]] = OrderedDict()
+        self._sets: OrderedDict[tuple[bytes, int, int], list[Alike]] = OrderedDict()
 
     def reached(
         self, client: bytes, endpoint: Endpoint, time_s: float, payload: bytes | memoryview
@@ -90,28 +75,17 @@ class SweepDetector:
 
         Returns: 0 for what cannot be a probe: too large, a name's question, a DHT's.
         """
-        alike = self._noted(client, endpoint, time_s, payload)
+        alike = self.like(client, endpoint, time_s, payload)
         return 0 if alike is None else len(alike.addresses)
 
-    def _noted(
+    def like(
         self, client: bytes, endpoint: Endpoint, time_s: float, payload: bytes | memoryview
     ) -> Alike | None:
-        length = len(payload)
-        if not _MIN_LEN <= length <= self._limits.longest or endpoint.port in _NAME_PORTS:
+        """Take note of a datagram; give whom its like went to, None for what cannot be a probe."""
+        limits, length, (address, port) = self._limits, len(payload), endpoint
+        if not _MIN_LEN <= length <= limits.longest or port in _NAME_PORTS or payload[:3] == _DHT:
             return None
-        if payload[:3] == _DHT:
-            return None
-        return self.like((client, length, payload[0]), endpoint, time_s, payload)
-
-    def like(
-        self, key: _Key, endpoint: Endpoint, time_s: float, payload: bytes | memoryview
-    ) -> Alike:
-        """Take note of a datagram that may be a probe; give whom its like went to.
-
-        Args:    payload: the first 64 octets are enough.
-        """
-        limits, address = self._limits, endpoint.address
-        head = int.from_bytes(payload[:_HEAD_LEN], "big")
+        key, head = (client, length, payload[0]), int.from_bytes(payload[:_HEAD_LEN], "big")
         sets = self._sets.get(key)
         if sets is None:
             if len(self._sets) >= limits.max_sets:
@@ -119,7 +93,7 @@ class SweepDetector:
             sets = self._sets[key] = []
         else:
             self._sets.move_to_end(key)
-        width = min(len(payload), _HEAD_LEN)
+        width = length if length < _HEAD_LEN else _HEAD_LEN
         least = limits.alike * width
         for alike in sets:
             if (alike.head ^ head).to_bytes(width, "big").count(0) >= least:
@@ -157,7 +131,7 @@ class SweepDetector:
 
         Returns: the addresses of the sweep from the one datagram that tells it; () from later ones.
         """
-        alike = self._noted(client, endpoint, time_s, payload)
+        alike = self.like(client, endpoint, time_s, payload)
         if alike is None:
             return None
         was_known = time_s < alike.probing_until_s
@@ -166,25 +140,14 @@ class SweepDetector:
             return () if was_known else tuple(alike.addresses)
         return () if was_known else None
 
-    def forget(self, key: _Key) -> None:
-        """Let datagrams go that were noted."""
-        self._sets.pop(key, None)
-
 
 class SweepFinder:
-    """Says which sweeps there were.
-
-    The detector compares each datagram with several before it.  Where a client's datagrams of one
-    length and first octet went to fewer addresses than a sweep has, there is no need to: they are
-    kept as they came, and the detector is shown them if that changes, or if they become too many.
-    """
+    """Says which sweeps there were."""
 
     def __init__(self, limits: SweepLimits | None = None) -> None:
         self._limits = limits or SweepLimits()
         self._detector = SweepDetector(self._limits)
-        self._kept: OrderedDict[_Key, _Kept | None] = OrderedDict()
-        """None: the detector is shown all of these.  As many as it has sets, in the same order."""
-        self._sweeps: dict[_Key, _Sweep] = {}
+        self._sweeps: dict[tuple[bytes, int, int], _Sweep] = {}
 
     def seen(
         self,
@@ -200,44 +163,27 @@ class SweepFinder:
 
     def seen_all(self, packets: Iterable[Seen]) -> None:
         """Look at packets one after another (Finder)."""
-        kept, longest, least = self._kept, self._limits.longest, self._limits.addresses
+        like, least = self._detector.like, self._limits.addresses
         for client, endpoint, time_s, payload, outbound, protocol in packets:
-            length = len(payload)
-            if not outbound or protocol is Protocol.DNS or not _MIN_LEN <= length <= longest:
-                continue
-            if endpoint[1] in _NAME_PORTS or payload[:3] == _DHT:
-                continue
-            key = (client, length, payload[0])
-            if key in kept:
-                kept.move_to_end(key)
-                group = kept[key]
-            else:
-                group = kept[key] = self._begin()
-            if group is not None:
-                group.packets.append((endpoint, time_s, bytes(payload[:_HEAD_LEN])))
-                group.addresses.add(endpoint[0])
-                if len(group.addresses) < least and len(group.packets) < _MAX_KEPT:
-                    continue
-                kept[key] = None
-            now = [(endpoint, time_s, bytes(payload[:_HEAD_LEN]))]
-            for to, at_s, head in now if group is None else group.packets:
-                alike = self._detector.like(key, to, at_s, head)
-                if len(alike.addresses) >= least:
-                    self._note(key, to, at_s, len(alike.addresses))
+            if outbound and protocol is not Protocol.DNS:
+                alike = like(client, endpoint, time_s, payload)
+                if alike is not None and len(alike.addresses) >= least:
+                    self._note(client, endpoint, time_s, payload, len(alike.addresses))
 
-    def _begin(self) -> _Kept:
-        if len(self._kept) >= self._limits.max_sets:
-            key, group = self._kept.popitem(last=False)
-            if group is None:
-                self._detector.forget(key)
-        return _Kept([], set())
-
-    def _note(self, key: _Key, endpoint: Endpoint, time_s: float, reached: int) -> None:
+    def _note(
+        self,
+        client: bytes,
+        endpoint: Endpoint,
+        time_s: float,
+        payload: bytes | memoryview,
+        reached: int,
+    ) -> None:
+        key = (client, len(payload), payload[0])
         sweep = self._sweeps.get(key)
         if sweep is None:
             if len(self._sweeps) >= self._limits.max_sweeps:
                 return
-            sweep = self._sweeps[key] = _Sweep(key[1], time_s, time_s, set())
+            sweep = self._sweeps[key] = _Sweep(len(payload), time_s, time_s, set())
         sweep.last_s = max(sweep.last_s, time_s)
         sweep.packets += 1
         sweep.most = max(sweep.most, reached)

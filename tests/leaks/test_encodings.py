@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import urllib.parse
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -75,3 +77,18 @@ class EncodingTests(SynchronousTestCase):
 def encodings_of(value: bytes) -> list[bytes]:
     """Give the base64 encodings of octets."""
     return [one for one, name in of_octets(value).items() if name.startswith("base64")]
+
+
+class UnreservedTests(SynchronousTestCase):
+    """Texts that nobody escapes."""
+
+    @settings(deadline=None, max_examples=50)
+    @given(st.from_regex(r"[A-Za-z0-9._~-]{3,20}", fullmatch=True))
+    def test_quoted(self, text: str) -> None:
+        """Escaping them gives the text itself, so leaving that out leaves nothing out."""
+        for quoted in (
+            urllib.parse.quote(text, safe=""),
+            urllib.parse.quote_plus(text),
+            json.dumps(text)[1:-1],
+        ):
+            self.assertEqual(encodings(text)[quoted.encode()], "text")

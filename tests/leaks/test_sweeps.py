@@ -109,35 +109,3 @@ class SweepTests(SynchronousTestCase):
         for server, time_s, payload in packets:
             detector.is_probe(ALICE, SERVERS[server], time_s, memoryview(payload))
         self.assertTrue(len(detector._sets) <= 8)
-
-
-class ShortCutTests(SynchronousTestCase):
-    """The finder need not compare what cannot be a sweep."""
-
-    @settings(deadline=None, max_examples=100)
-    @given(
-        st.lists(
-            st.tuples(
-                st.integers(0, 1), st.integers(0, 6), st.integers(0, 3), st.sampled_from([0, 1, 2])
-            ),
-            max_size=120,
-        )
-    )
-    def test_same(self, made: list[tuple[int, int, int, int]]) -> None:
-        """It finds what the detector says of datagrams shown one by one, also where it forgets."""
-        limits = SweepLimits(addresses=3, max_sets=3)
-        finder, detector = SweepFinder(limits), SweepDetector(limits)
-        expected: dict[tuple[bytes, int], list[int]] = {}
-        for number, (who, where, kind, length) in enumerate(made):
-            client, payload = bytes([10, 0, 0, who]), bytes([kind // 2, kind]) * (4 + length)
-            packet = (client, SERVERS[where % len(SERVERS)], number / 4, payload)
-            finder.seen(*packet, True, None)
-            reached = detector.reached(*packet)
-            if reached >= limits.addresses:
-                counts = expected.setdefault((client, len(payload)), [])
-                counts.append(reached)
-        found: dict[tuple[bytes, int], int] = {}
-        for one in finder.findings():
-            key = (one.clients[0], one.spans[0].length)
-            found[key] = found.get(key, 0) + one.packets
-        self.assertEqual(found, {key: len(counts) for key, counts in expected.items()})

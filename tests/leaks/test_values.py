@@ -74,6 +74,22 @@ class CompileTests(SynchronousTestCase):
         self.assertEqual(compile_values([]).find(b"whatever"), ())
 
 
+class ManyTests(SynchronousTestCase):
+    """More strings than one automaton takes."""
+
+    def test_each_is_found(self) -> None:
+        """Each value is found under its own number, in text and in binary, alone and together."""
+        numbers = [287_454_020 + 7_919 * number for number in range(1_500)]
+        values = compile_values([Given(USER, str(number)) for number in numbers])
+        self.assertGreater(len(values), 16_384)
+        for which in range(0, len(numbers), 97):
+            text, binary = str(numbers[which]).encode(), numbers[which].to_bytes(4, "little")
+            hits = values.find(b"\xfe" + text + b"\xfe" + binary)
+            told = {(hit.which, hit.offset, hit.encoding) for hit in hits}
+            expected = {(which, 1, "text"), (which, 2 + len(text), "u32 little-endian")}
+            self.assertLessEqual(expected, told)
+
+
 class FindTests(SynchronousTestCase):
     """A hit says what, where, how long and how written."""
 
