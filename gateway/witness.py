@@ -60,7 +60,7 @@ class Witness:
         """Gather decisions from now on, to write them together."""
         if self.log is not None:
             self.log.begin_batch()
-            self._batch = []
+            self._batch = [] if self._required else None
 
     def flush(self) -> bool:
         """Write what was gathered, before one of its verdicts is carried out; False: it may not be,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 from gateway.evidence.destinations import Destinations, Memberships
 from gateway.evidence.entries import (
@@ -71,7 +72,8 @@ class Recorder(Lines):
         self._epoch: Epoch | None = None
         self._destinations: Destinations
         self._revisions = 0
-        self._clients = Memo(pseudonyms.client_digest, _MAX_CLIENTS)
+        # A flood comes from clients that are all new: their way through this has to be short.
+        self._client = lru_cache(_MAX_CLIENTS)(pseudonyms.client_digest)
         self._texts: Memo[str, int] = Memo(self._tell, 1 << 20)
         self._contents: dict[tuple[int, str, int, bool], int] = {}
         self._whose: Memo[bytes, bytes] = Memo(self._destination, _MAX_ADDRESSES)
@@ -109,7 +111,7 @@ class Recorder(Lines):
         time_ms = (self._now() - _BEGIN) // _MILLISECOND
         members, of_place = self._members, self._of_place
         place_decides, whose = self._destinations.place_decides, self._whose
-        clients, verdicts, revisions = self._clients, self._verdicts, self._revisions
+        name, verdicts, revisions = self._client, self._verdicts, self._revisions
         pieces: list[bytes] = []
         for judged, payload in decisions:
             facts, verdict = judged.facts, judged.verdict
@@ -132,7 +134,7 @@ class Recorder(Lines):
                 pack_decision(
                     DECIDED,
                     time_ms,
-                    clients[client.address],
+                    name(client.address),
                     _TRANSPORTS[id(transport)],
                     to.port,
                     number,
@@ -144,9 +146,9 @@ class Recorder(Lines):
                     len(names),
                 ),
                 whose[to.address],
-                plaintext,
-                names,
             )
+            if plaintext or names:
+                pieces += (plaintext, names)
         return pieces
 
     def _enter(self, epoch: Epoch) -> None:

@@ -31,7 +31,7 @@ _SUFFIX = ".spool"
 _MAX_LEN = 8 << 20
 # And of its texts, which both sides remember.
 _MAX_TEXTS = 16_384
-# Files that wait for the log: a million decisions, half a gigabyte of log.
+# Files that wait for the log: two million decisions, two gigabytes of log.
 _MAX_FILES = 16
 # The reactor waits so long for a log that is that far behind; then decisions are lost.
 _PATIENCE_S = 2.0

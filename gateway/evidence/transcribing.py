@@ -92,6 +92,7 @@ class Transcriber:
         self._done: list[_Done] = []
         self.counts: Mapping[str, int] = {}
         """What the process that decided counted last."""
+        self._has_signed = False
         self.copied = 0
         """Records."""
         self.last = ""
@@ -125,6 +126,10 @@ class Transcriber:
 
     def sign(self) -> None:
         """Have the journal sign if it is time, and remove what was signed; call it often."""
+        if self.copied and not self._has_signed:
+            # From here on a log without a checkpoint is one that was robbed.
+            self._has_signed = True
+            self._journal.cut()
         self._journal.sign_if_many()
         self._journal.tick()
         self._remove()

@@ -33,8 +33,8 @@ _STUCK_S = 1.0
 _LOCKED_S = 30.0
 # At the stop a writer that has only what is left over gets so long.
 _PATIENCE_S = 2.0
-# A million decisions are copied in so long; what is not is copied at the next start.
-_STOP_S = 30.0
+# A million decisions are copied in so long (systemd waits 30 s); what is not, at the next start.
+_STOP_S = 20.0
 # A flood of new flows is judged first and written later: the writer has what is left over, and
 # 1.5 % of a core at least.  Far behind, it gets more (Spool._make_room).
 _NICE = 19
@@ -192,7 +192,8 @@ def write(
     journal, transcriber = _opened(files, now, proving, sets_aside=False)
     is_over = False
     if not is_quick:
-        os.nice(_NICE)
+        with contextlib.suppress(OSError):  # a sandbox may forbid it: then it takes its share
+            os.nice(_NICE)
     try:
         while True:
             has_more = transcriber.step()

@@ -142,6 +142,22 @@ class SpooledTests(SpoolCase):
         self.assertEqual(spool_files(self.files), [])
         transcriber.close()
 
+    def test_signed_at_once(self) -> None:
+        """The first records of a process are signed as soon as they are copied."""
+        log = self.spooled({"seen": 1})
+        journal, transcriber = self.transcriber()
+        self.assertTrue(transcriber.step())
+        self.assertEqual((journal.size, journal.signed), (1, 0))
+        transcriber.sign()
+        self.assertEqual((journal.size, journal.signed), (1, 1))
+        last = self.verify().last
+        assert last is not None
+        self.assertEqual(last.counts["seen"], 1)
+        self.write(log, 1)
+        self.assertTrue(transcriber.step())
+        transcriber.sign()
+        self.assertEqual((journal.size, journal.signed), (2, 1))
+
     def test_rolls(self) -> None:
         """A full file is followed by another that can be read without it."""
         log = self.spooled()
