@@ -221,7 +221,8 @@ class Judge:
         if flow is not None and not packet.flags & SYN:
             return self._gather(flow, packet, queued)
         was, kept = self._was(queued.mark), marks.kept(queued.mark)
-        if was is None and queued.mark & marks.PROVISIONAL and not packet.flags & SYN:
+        is_awaited = queued.mark & marks.PROVISIONAL or self._is_of_decided(key, packet)
+        if was is None and is_awaited and not packet.flags & SYN:
             return self._decided_already(key, packet) | kept
         if was is None:
             self._gate.begins(key)  # a stream that the kernel does not know is not the one before
@@ -240,6 +241,12 @@ class Judge:
             return self._reset | kept
         # What the proxy holds stays with it: it asks the gate itself.
         return self._allow | (number if was is None else was) << 16 | kept
+
+    def _is_of_decided(self, key: FlowKey, packet: Packet) -> bool:
+        """Say whether a packet is of a stream that was decided just now, though the kernel takes it
+        for new: it was on its way here when the epoch changed."""
+        decided = self._decided.get(key)
+        return decided is not None and decided.agrees(packet)
 
     def _decided_already(self, key: FlowKey, packet: Packet) -> int:
         """Answer what was asked about while the stream's first octets were judged."""

@@ -341,6 +341,16 @@ class StreamTests(JudgeCase):
         self.assertEqual(self.ask(v4(other, 6), asked), _RESET)
         self.assertEqual(self.gate.begun, 1)
 
+    def test_on_its_way(self) -> None:
+        """So do those that the kernel takes for new, for the epoch changed before they asked."""
+        self.begin()
+        self.assertEqual(self.say(b"good day", 0, 5), _ALLOWED)
+        for payload, at in ((b"good", 0), (b"day", 5), (b"", 8), (b" and night", 8)):
+            self.assertEqual(self.say(payload, at, 6), _ALLOWED)
+        self.assertEqual(self.gate.begun, 1)
+        self.assertEqual(self.say(b"GET /", 0, 7), _RESET)
+        self.assertEqual(self.gate.begun, 2)
+
     def test_begins(self) -> None:
         """What the kernel does not know makes the gate forget what an earlier stream of its key
         said, in midstream too; a flow that is known does not."""
