@@ -21,6 +21,7 @@ from twisted.trial.unittest import TestCase
 from gateway import config, starter
 from gateway.document import parse
 from gateway.errors import CarryError, DataError, InputError
+from gateway.flow.apart import Apart
 from gateway.model import Endpoint, Form, IdentifierKind
 from gateway.outward import Outward, Routes, Scrubbing
 from gateway.scrub.days import Days
@@ -314,7 +315,7 @@ class RoundTripTests(TestCase):
             def between_s(self, exit_: str) -> float:
                 return 0.04
 
-        core = SimpleNamespace(world=world(), table=Table())
+        core = SimpleNamespace(world=world(), table=Table(), apart=Apart())
         outward = Outward(
             reactor, config.from_document(parse("policy: p", "g.yaml")), cast(Any, core)
         )

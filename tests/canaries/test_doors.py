@@ -108,7 +108,7 @@ class DoorsTests(TestCase):
         log = self.gateway.core.witness.log
         assert log is not None
         decided = {name for name in log._counted() if name.startswith("decided")}
-        self.assertEqual(decided, {"decided: canary"})
+        self.assertEqual(decided, {"decided: canary", "decided: epoch"})
         self.assertEqual(self.gateway.core.witness.refusals, {})
 
     async def test_hole(self) -> None:

@@ -85,6 +85,7 @@ class ScreenTests(SynchronousTestCase):
         one |= {"transport": None, "protocol": None, "message": odd, "traffic": None}
         one |= {"action": "block", "target": None, "rule": odd, "but": "not resolved"}
         flows = {
+            "flows": 1,
             "now": {"total": 1, "countries": {"none": {"block": 1}}, "jurisdictions": {odd: {}}},
             "decided": {"traffic": {"ping": {"block": 1}}},
             "recent": [one],

@@ -17,6 +17,7 @@ from gateway import starter
 from gateway.model import Endpoint
 from tests.lab.process import Process
 from tests.lab.topology import Lab, Space
+from tests.support.written import wait_written
 
 CAPABILITIES = frozenset({"CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE"})
 """All that a gateway needs of root's."""
@@ -148,13 +149,13 @@ class Deployment:
 
     def decisions(self) -> list[dict[str, Any]]:
         """Give what the gateway's decision log says so far, but for what it says of itself."""
-        records = map(json.loads, self.decision_log.read_text().splitlines())
+        records = map(json.loads, wait_written(self.decision_log).splitlines())
         return [record for record in records if "verdict" in record]
 
     def decision_counts(self) -> dict[str, int]:
         """Give how many decisions each decision log has, by its name."""
         logs = sorted((self.folder / "evidence").glob("decisions*.jsonl"))
-        return {path.name: path.read_text().count('"verdict":{') for path in logs}
+        return {path.name: wait_written(path).count('"verdict":{') for path in logs}
 
     def _spawn(self, space: Space, command: str, before: tuple[str, ...] = ()) -> Process:
         name = "exit" if command == "exit" else "gateway"

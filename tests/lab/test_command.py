@@ -17,6 +17,7 @@ from tests.lab.topology import skip_reason
 from tests.lab.wire import write_pcap
 from tests.support.epochs import PING, STUN
 from tests.support.rows import rows
+from tests.support.written import wait_written
 
 _PROJECT = Path(__file__).parents[2]
 _OPEN = (
@@ -78,7 +79,7 @@ class CommandTests(SynchronousTestCase):
             self.assertIn("router mode: ready for clients behind clients", said)
             self.assertIn("policy: promise", Path(found["its policy"]).read_text())
             self.ask(found["client"], "203.0.113.7")
-            self.assertIn("203.0.113.7:4001", Path(found["what it decided"]).read_text())
+            self.assertIn("203.0.113.7:4001", wait_written(Path(found["what it decided"])))
             process.send_signal(signal.SIGINT)
             self.assertEqual(process.wait(20), 0)
         self.assertFalse(Path(found["its log"]).parent.exists())

@@ -15,6 +15,7 @@ from gateway.reporting.accounts import balances
 from tests.lab.router_case import RouterCase
 from tests.lab.topology import Space
 from tests.support.epochs import PING, STUN
+from tests.support.written import wait_written
 
 _BAD = ("118.190.148.38:8000", "[2408:8000::38]:8000")
 _GOOD = ("203.0.113.7:4001", "[2001:db8:a::7]:4001")
@@ -51,7 +52,7 @@ class CanariesTests(RouterCase):
 
     def told(self) -> list[dict[str, Any]]:
         """Give what the log says of canaries so far."""
-        lines = self.deployment.decision_log.read_text().splitlines()
+        lines = wait_written(self.deployment.decision_log).splitlines()
         records = (json.loads(line) for line in lines)
         return [record["canary"] for record in records if "canary" in record]
 
