@@ -8,6 +8,7 @@ import datetime
 import json
 import os
 import signal
+import stat
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -41,15 +42,33 @@ listeners:
 """
 
 
+# Has a folder of Python's be there for everybody, in a mount namespace of its own: "$1" is the
+# first folder on the way to it that is for its owner only, "$2" the folder.
+_OPEN = """
+held=$(mktemp -d) && mount --bind "$2" "$held" && mount -t tmpfs -o mode=755 tmpfs "$1" &&
+mkdir -p "$2" && mount --bind "$held" "$2" && umount "$held" && shift 2 && exec "$@"
+"""
+
+
 def nobody(capabilities: Iterable[str] = CAPABILITIES) -> tuple[str, ...]:
     """Give the words before a command that have it run as nobody, with these capabilities and no
     way to others: as systemd does for User=, AmbientCapabilities= and NoNewPrivileges=."""
     wanted = ",".join(["-all", *(f"+{one.removeprefix('CAP_').lower()}" for one in capabilities)])
     return (
+        *_opened(Path(sys.base_prefix)),
         "setpriv",
         *(f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", "--no-new-privs"),
         *(f"--inh-caps={wanted}", f"--ambient-caps={wanted}", f"--bounding-set={wanted}"),
     )
+
+
+def _opened(python: Path) -> tuple[str, ...]:
+    """Give the words before a command for which Python is there, though it be root's own."""
+    on_the_way = reversed((python, *python.parents))
+    closed = next((one for one in on_the_way if not one.stat().st_mode & stat.S_IXOTH), None)
+    if closed is None:
+        return ()
+    return ("unshare", "--mount", "sh", "-c", _OPEN, "sh", str(closed), str(python))
 
 
 class Deployment:
@@ -138,7 +157,8 @@ class Deployment:
 
     def unprivileged_skip_reason(self) -> str | None:
         """Say why nobody cannot run the gateway here; None: it can."""
-        argv = [*nobody(), str(self.COMMAND), "--version"]
+        # What nobody starts must start others: a shell is in between.
+        argv = [*nobody(), "sh", "-c", f'"{self.COMMAND}" --version']
         if self._lab.run(Space.GATEWAY, argv).returncode:
             return "the checkout or its Python is for its owner only"
         return None

@@ -378,7 +378,7 @@ class WorkersTests(LifeCase):
             self.assertEqual(self.ask(client, to, STUN)[0], STUN)
             self.assertEqual(self.ask(client, to, PING)[0], PING)
         counts = self.deployment.decision_counts()
-        self.assertEqual(len([count for count in counts.values() if count > 10]), 3, counts)
+        self.assertEqual(len([count for count in counts.values() if count > 2]), 3, counts)
         with self.flood(client, [*edges[:5], DOUBTED[0], BAD[0]], MEDIA) as flood:
             self.grows(DOUBTED[0], 20)
             self.reload(STRICTER)
