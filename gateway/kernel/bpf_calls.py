@@ -23,9 +23,8 @@ MAPPABLE = 1 << 10
 INGRESS, EGRESS = 46, 47
 """enum bpf_attach_type, BPF_TCX_INGRESS and BPF_TCX_EGRESS: where an interface's packets come in,
 and where they go out."""
-# __NR_bpf; the architectures that are not here share asm-generic's number.
-_NUMBERS = {"x86_64": 321, "i686": 357, "armv7l": 386, "ppc64le": 361, "s390x": 351}
-_GENERIC_NUMBER = 280
+# __NR_bpf of machines with addresses of 64 bits.
+_NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
 _LOG_LEN = 1 << 16
 _MARK = 8  # of struct __sk_buff
 _LICENCE = b"Dual MIT/GPL\0"
@@ -144,7 +143,9 @@ def _call(command: int, asked: bytes, what: str) -> int:
 def _system(command: int, asked: ctypes.Array[ctypes.c_char], what: str) -> int:
     call = ctypes.CDLL(None, use_errno=True).syscall
     call.restype = ctypes.c_long
-    number = _NUMBERS.get(platform.machine(), _GENERIC_NUMBER)
+    number = _NUMBERS.get(platform.machine()) if ctypes.sizeof(ctypes.c_void_p) == 8 else None
+    if number is None:
+        raise CarryError(what, f"bpf: its number is not known on {platform.machine()}")
     got = int(call(ctypes.c_long(number), ctypes.c_int(command), asked,
                    ctypes.c_uint(len(asked))))  # fmt: skip
     if got >= 0:

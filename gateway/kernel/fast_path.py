@@ -3,6 +3,7 @@ attached, when they may repeat.  Knows: bpf(2).  Never: what the programs do wit
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import struct
@@ -31,13 +32,14 @@ from gateway.kernel.fast_path_code import (
 )
 from gateway.wire import SIGNATURES, Signature
 
-_MAX_FLOWS = 131_072
-"""Both ways of 65,536 flows; the least recently used makes room."""
+_MAX_FLOWS = 65_536
+"""Both ways of 32,768 flows; the least recently used makes room."""
 _KEY = bytes(4)
-_U64 = struct.Struct("=Q")
+_U64_LEN = 8
 _QUIET_NS = 5 * VALID_NS
 """Long enough that a new verdict is in the kernel, also where it must be written down first."""
 _POSSIBLE = Path("/sys/devices/system/cpu/possible")
+_OFFSETS = Path("/proc/self/timens_offsets")
 
 
 class Since:
@@ -50,20 +52,22 @@ class Since:
         """
         self.descriptor = descriptor
         try:
-            self._memory = mmap.mmap(descriptor, _U64.size)
+            self._mapped = mmap.mmap(descriptor, _U64_LEN)
         except OSError as error:
             raise CarryError("fast path", error.strerror or "no memory") from error
+        self._number = memoryview(self._mapped).cast("Q")
 
     def now(self) -> None:
         """Have nothing repeated that was learned until now, and for some seconds from now on: what
         is between the rules and the wire at this moment does not know that a verdict has changed.
         It cannot fail."""
         first_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC) + _QUIET_NS
-        _U64.pack_into(self._memory, 0, first_ns)
+        self._number[0] = first_ns  # in one store: nobody sees half of it, or nought
 
     def close(self) -> None:
         """End; may be called twice."""
-        self._memory.close()
+        self._number.release()
+        self._mapped.close()
 
 
 class FastPath:
@@ -86,6 +90,8 @@ class FastPath:
             raise CarryError("fast path", says)
         self._links: dict[int, tuple[int, ...]] = {}
         self._held: list[int] = []
+        self._since: Since | None = None
+        _same_clock()
         self._processors = _possible()
         media = signatures.media(signatures_)
         try:
@@ -94,7 +100,7 @@ class FastPath:
             since = self._hold(bpf_calls.create_map(ARRAY, 4, 8, 1, MAPPABLE))
             counts = self._hold(bpf_calls.create_map(PER_PROCESSOR_ARRAY, 4, 8, 1))
             self.maps = Maps(flows, epoch, since, counts)
-            self.since = Since(since)
+            self._since = Since(since)
             draws = spot_check > 0
             self.repeat = self._hold(
                 bpf_calls.load(repeat(media, self.maps, draws=draws), "repeat", INGRESS)
@@ -104,20 +110,28 @@ class FastPath:
             self.close()
             raise
 
+    @property
+    def since(self) -> Since:
+        """What ends the repeating of all that was learned until now."""
+        assert self._since is not None, "it is open"
+        return self._since
+
     def _hold(self, descriptor: int) -> int:
         self._held.append(descriptor)
         return descriptor
 
     def follow(self, interfaces: Iterable[int]) -> None:
-        """Be attached to these interfaces, by their numbers, and to no others.
+        """Be attached to these interfaces, by their numbers, and to no others; nothing that was
+        learned before is repeated, for an interface may be another one, or have another MTU.
 
         Raises:  CarryError: the kernel refuses one; the others are attached.
         """
-        wanted = set(interfaces)
-        for number in self._links.keys() - wanted:
+        if self._links:
+            self.since.now()
+        for number in tuple(self._links):
             self._detach(number)
         refused = None
-        for number in sorted(wanted - self._links.keys()):
+        for number in sorted(set(interfaces)):
             try:
                 self._attach(number)
             except CarryError as error:
@@ -146,10 +160,12 @@ class FastPath:
         self._epoch(marks.mark(epoch))
 
     def pause(self) -> None:
-        """Repeat nothing, and learn nothing: while the rules change.
+        """Repeat nothing, and learn nothing: while the rules change.  Nor is anything repeated
+        afterwards that was learned before.
 
         Raises:  CarryError: the kernel refuses.
         """
+        self.since.now()
         self._epoch(0)
 
     def _epoch(self, mark: int) -> None:
@@ -165,11 +181,26 @@ class FastPath:
         """End; may be called twice."""
         for number in tuple(self._links):
             self._detach(number)
+        if self._since is not None:
+            self._since.close()
+            self._since = None
         while self._held:
             os.close(self._held.pop())
 
 
 def _possible() -> int:
     """Give how many processors the kernel may ever have: as many numbers has a map's value."""
-    last = _POSSIBLE.read_text().strip().rsplit(",", 1)[-1].rsplit("-", 1)[-1]
-    return int(last) + 1
+    try:
+        last = _POSSIBLE.read_text().strip().rsplit(",", 1)[-1].rsplit("-", 1)[-1]
+        return int(last) + 1
+    except (OSError, ValueError) as error:
+        raise CarryError("fast path", f"{_POSSIBLE} does not say how many processors") from error
+
+
+def _same_clock() -> None:
+    """Refuse a time namespace: its clock is not the programs' (time_namespaces(7))."""
+    with contextlib.suppress(OSError):  # a kernel without them
+        for line in _OFFSETS.read_text().splitlines():
+            name, *offsets = line.split()
+            if name in ("monotonic", "1") and any(int(one) for one in offsets):
+                raise CarryError("fast path", "this is a time namespace with a clock of its own")

@@ -26,12 +26,16 @@ DRAWN = 32
 """One packet of so many meets the rules: by its checksum, as quick draws its lots."""
 UNDRAWN = (0x1F).to_bytes(2, "big")
 
-KEY_LEN, VALUE_LEN = 44, 32
+KEY_LEN, VALUE_LEN = 48, 136
 """Octets of a flow's key and value:
-key: u32 number of the interface it comes in by; u32 4 or 6, and 256 times the kind; two addresses
-of 16 octets; two ports.
-value: u64 when it was learned (nanoseconds of the monotonic clock); u32 mark; u32 number of the
-interface it leaves by; u32 octets of the longest such frame; two Ethernet addresses."""
+key: u32 number of the interface it comes in by; 4 or 6; the kind; what IP's first two octets say
+(its traffic class, which routes may depend on); two addresses of 16 octets; two ports; zeros.
+value: the key; u64 when it was learned (nanoseconds of the monotonic clock); u32 mark; u32 number
+of the interface it leaves by; u32 octets of the longest such frame; two Ethernet addresses; u32
+priority; zeros; the key again.  The kernel may give a value that is being read to another flow:
+what was read is this flow's if the key stood behind it before, and before it afterwards."""
+LEARNED_AT = 48
+"""Where a value says when it was learned."""
 
 MARK_MASK = (
     marks.EPOCH_MASK
@@ -52,14 +56,17 @@ REDIRECT = 7
 """It goes elsewhere (TC_ACT_REDIRECT)."""
 
 # struct __sk_buff (linux/bpf.h).
-_LEN, _PKT_TYPE, _MARK, _PROTOCOL, _VLAN, _CAME_IN, _INTERFACE = 0, 4, 8, 16, 20, 36, 40
+_LEN, _PKT_TYPE, _MARK, _PROTOCOL, _VLAN = 0, 4, 8, 16, 20
+_PRIORITY, _CAME_IN, _INTERFACE = 32, 36, 40
 _DATA, _DATA_END, _GSO_SIZE = 76, 80, 176
 # enum bpf_func_id.
 _LOOKUP, _UPDATE, _GO_OUT, _PULL_DATA, _CLOCK = 1, 2, 23, 39, 160
 # Octets of headers, and of what a packet may be compared with behind them.
 _ETHERNET_LEN, _IP_LEN, _UDP_LEN = 14, {4: 20, 6: 40}, 8
-# Of the frame.
-_KEY, _VALUE, _ZERO = -48, -80, -88
+# Of the frame: a flow's key, a value, the counter's key, and what is read of a value.
+_KEY, _VALUE, _ZERO, _COPY = -48, -184, -192, -216
+# Of a value.
+_WHEN, _OF, _OUT, _LONGEST, _FRAME, _CLASS, _AGAIN = 48, 56, 60, 64, 68, 80, 88
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,8 @@ def repeat(media: Media, maps: Maps, *, draws: bool) -> bytes:
     code.copy(R6, R1)
     code.load(R2, R6, _PKT_TYPE, 4)
     code.when(R2, "!=", 0, "rules")  # for us, and not for everybody or somebody else
+    code.load(R2, R6, _MARK, 4)
+    code.when(R2, "!=", 0, "rules")  # what has one on its way in, `learn` may take for the rules'
     _read(code, media, hops=2)
     if draws:
         code.load(R2, R9, 6, 2)
@@ -95,7 +104,7 @@ def repeat(media: Media, maps: Maps, *, draws: bool) -> bytes:
     _still_holds(code, maps)
     _count(code, maps)
     _rewrite(code)
-    code.load(R1, R9, 12, 4)
+    code.load(R1, STACK, _COPY, 4)
     code.set(R2, 0)
     code.call(_GO_OUT)
     code.leave()
@@ -113,18 +122,24 @@ def learn(media: Media, maps: Maps) -> bytes:
     code.load(R3, R1, 0, 4)
     code.when_register(R2, "!=", R3, "rules")
     code.when(R3, "==", 0, "rules")
-    code.store(STACK, _VALUE + 8, R3, 4)
+    code.store(STACK, _VALUE + _OF, R3, 4)
     _read(code, media, hops=0)
     _find(code, maps)
     code.copy(R9, R0)
     code.call(_CLOCK)
-    code.store(STACK, _VALUE, R0, 8)
-    code.load(R2, R6, _INTERFACE, 4)
-    code.store(STACK, _VALUE + 12, R2, 4)
-    code.store(STACK, _VALUE + 16, R8, 4)
+    code.store(STACK, _VALUE + _WHEN, R0, 8)
+    for field, at in ((_INTERFACE, _OUT), (_PRIORITY, _CLASS)):
+        code.load(R2, R6, field, 4)
+        code.store(STACK, _VALUE + at, R2, 4)
+    code.store(STACK, _VALUE + _LONGEST, R8, 4)
     for at in (0, 4, 8):
         code.load(R2, R7, at, 4)
-        code.store(STACK, _VALUE + 20 + at, R2, 4)
+        code.store(STACK, _VALUE + _FRAME + at, R2, 4)
+    code.store_number(STACK, _VALUE + _CLASS + 4, 0, 4)
+    for at in range(0, KEY_LEN, 8):
+        code.load(R2, STACK, _KEY + at, 8)
+        code.store(STACK, _VALUE + at, R2, 8)
+        code.store(STACK, _VALUE + _AGAIN + at, R2, 8)
     code.when_none(R9, "new")
     _renew(code)
     code.label("new")
@@ -168,11 +183,15 @@ def _read(code: Code, media: Media, *, hops: int) -> None:
         code.add(R9, _ETHERNET_LEN + _IP_LEN[family])
         code.load(R2, R9, 0, 4)
         code.store(STACK, _KEY + 40, R2, 4)
+        code.store_number(STACK, _KEY + 44, 0, 4)
+        code.load(R2, R7, _ETHERNET_LEN, 2)
+        code.store(STACK, _KEY + 6, R2, 2)
+        code.store_number(STACK, _KEY + 4, family, 1)
         for number, kind in enumerate(((), *media.kinds)):
             label = f"{family}, not {number}"
             if kind:
                 _unless(code, kind, label)
-            code.store_number(STACK, _KEY + 4, number << 8 | family, 4)
+            code.store_number(STACK, _KEY + 5, number, 1)
             code.label(label)
         if family == 6:
             code.jump("read")
@@ -288,14 +307,19 @@ def _mark_pieces(code: Code) -> None:
 
 def _still_holds(code: Code, maps: Maps) -> None:
     """Go on if what was learned (R9) is of this epoch and no older than it may be, and of a frame
-    as long as this."""
+    as long as this; the way out and the Ethernet addresses are on the stack then."""
+    _is_this_flow(code, _AGAIN)
     code.map_value(R1, maps.epoch)
     code.load(R2, R1, 0, 4)
-    code.load(R3, R9, 8, 4)
+    code.load(R3, R9, _OF, 4)
     code.when_register(R2, "!=", R3, "rules")
-    code.load(R2, R9, 16, 4)
+    code.load(R2, R9, _LONGEST, 4)
     code.when_register(R8, ">", R2, "rules")
-    code.load(R8, R9, 0, 8)
+    code.load(R8, R9, _WHEN, 8)
+    for at in (_OUT, _FRAME, _FRAME + 4, _FRAME + 8, _CLASS):
+        code.load(R2, R9, at, 4)
+        code.store(STACK, _COPY + at - _OUT - 4 * (at > _OUT), R2, 4)
+    _is_this_flow(code, 0)
     code.map_value(R1, maps.since)
     code.load(R2, R1, 0, 8)
     code.when_register(R8, "<", R2, "rules")
@@ -306,6 +330,14 @@ def _still_holds(code: Code, maps: Maps) -> None:
     code.set(R2, VALID_NS)
     code.when_register(R0, ">", R2, "rules")
     code.label("now")
+
+
+def _is_this_flow(code: Code, at: int) -> None:
+    """Go on if the key stands at an offset of what was learned (R9)."""
+    for octet in range(0, KEY_LEN, 8):
+        code.load(R2, STACK, _KEY + octet, 8)
+        code.load(R3, R9, at + octet, 8)
+        code.when_register(R2, "!=", R3, "rules")
 
 
 def _count(code: Code, maps: Maps) -> None:
@@ -324,10 +356,11 @@ def _rewrite(code: Code) -> None:
     """Give the frame its new Ethernet header, and one hop less (RFC 1812 section 5.3.1; the sum is
     carried as RFC 1624 has it)."""
     for at in (0, 4, 8):
-        code.load(R2, R9, 20 + at, 4)
+        code.load(R2, STACK, _COPY + 4 + at, 4)
         code.store(R7, at, R2, 4)
-    code.load(R2, STACK, _KEY + 4, 4)
-    code.keep(R2, 0xFF)
+    code.load(R2, STACK, _COPY + 16, 4)
+    code.store(R6, _PRIORITY, R2, 4)
+    code.load(R2, STACK, _KEY + 4, 1)
     code.when(R2, "==", 6, "six hops")
     code.load(R2, R7, 22, 1)
     code.add(R2, -1)
@@ -351,13 +384,13 @@ def _rewrite(code: Code) -> None:
 def _renew(code: Code) -> None:
     """What is known (R9) and has not changed is as new as this packet; what has changed is written
     anew as a whole, for others are reading it."""
-    for at in (8, 12, 20, 24, 28):
+    for at in (_OF, _OUT, _FRAME, _FRAME + 4, _FRAME + 8, _CLASS):
         code.load(R2, STACK, _VALUE + at, 4)
         code.load(R3, R9, at, 4)
         code.when_register(R2, "!=", R3, "new")
-    code.load(R3, R9, 16, 4)
+    code.load(R3, R9, _LONGEST, 4)
     code.when_register(R8, "<=", R3, "not longer")
-    code.store(R9, 16, R8, 4)
+    code.store(R9, _LONGEST, R8, 4)
     code.label("not longer")
-    code.store(R9, 0, R0, 8)
+    code.store(R9, _WHEN, R0, 8)
     code.jump("rules")

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from gateway.errors import CarryError
 from gateway.kernel import bpf_calls, fast_path, host, marks
 from gateway.kernel.fast_path import FastPath
-from gateway.kernel.fast_path_code import GO_ON, PIECES, REDIRECT, VALID_NS, VALUE_LEN
+from gateway.kernel.fast_path_code import GO_ON, LEARNED_AT, PIECES, REDIRECT, VALID_NS, VALUE_LEN
 from gateway.wire import SIGNATURES, signature
 from tests.kernel.test_signatures import PAYLOADS
 from tests.support.epochs import PING, STUN
@@ -112,6 +112,7 @@ def _changed(at: int, octets: bytes, whole: bytes = _WHOLE) -> bytes:
         "a fragment": (_changed(20, b"\x20\x00"),),
         "a later fragment": (_changed(20, b"\x00\x10"),),
         "of another protocol": (_changed(23, b"\x06"),),
+        "of another traffic class": (_changed(15, b"\xb8"),),
         "with octets behind it": (_WHOLE + bytes(6),),
         "cut short": (_WHOLE[:-6],),
         "a wrong length in UDP": (_changed(38, b"\x00\x20"),),
@@ -156,6 +157,12 @@ class RepeatTests(FastPathCase):
         octets[24:26] = (~_sum(bytes(octets[14:34])) & 0xFFFF).to_bytes(2, "big")
         ran = bpf_calls.trial(self.path.repeat, bytes(octets), context())
         self.assertEqual((ran.answer, _sum(ran.octets[14:34])), (REDIRECT, 0xFFFF))
+
+    def test_marked(self) -> None:
+        """What bears a mark when it comes in meets the rules: nobody shall learn from it."""
+        self.learn(frame(_MEDIA, ethernet=_OUT))
+        ran = bpf_calls.trial(self.path.repeat, frame(_MEDIA), context(mark=marks.mark(_EPOCH)))
+        self.assertEqual(ran.answer, GO_ON)
 
     def test_other_interface(self) -> None:
         """What was learned of one interface's packets is not of another's."""
@@ -229,19 +236,37 @@ class LearnTests(FastPathCase):
             self.assertEqual(ran.octets[:12], ethernet)
 
     def test_pause(self) -> None:
-        """While the rules change nothing is repeated, and nothing learned; in the next epoch
-        nothing of the one before is."""
+        """While the rules change nothing is repeated, and nothing learned; afterwards nothing is
+        that was learned before, in the same epoch or in the next."""
         self.learn(frame(_MEDIA, ethernet=_OUT))
         self.path.pause()
         self.assertFalse(self.repeats(frame(_MEDIA)))
-        self.learn(frame(_MEDIA, port=4002, ethernet=_OUT))
-        self.learn(frame(_MEDIA, port=4003, ethernet=_OUT), 0)
-        self.path.begin(_EPOCH)
+        for mark in (marks.mark(_EPOCH), 0):
+            self.learn(frame(_MEDIA, port=4002, ethernet=_OUT), mark)
+        self.assertIsNone(self.learned(4002))
+        self.assertIsNotNone(self.learned())
+        for epoch in (_EPOCH, _EPOCH + 1):
+            self.path.begin(epoch)
+            self.assertFalse(self.repeats(frame(_MEDIA)))
+
+    def test_next_epoch(self) -> None:
+        """What was learned in one epoch is not repeated in another, however new it is."""
+        self.learn(frame(_MEDIA, ethernet=_OUT))
         self.assertTrue(self.repeats(frame(_MEDIA)))
-        self.assertFalse(self.repeats(frame(_MEDIA, port=4002)))
-        self.assertFalse(self.repeats(frame(_MEDIA, port=4003)))
         self.path.begin(_EPOCH + 1)
         self.assertFalse(self.repeats(frame(_MEDIA)))
+
+    def test_recycled(self) -> None:
+        """What the kernel gave to another flow while it was read is not this flow's."""
+        for at in (0, 8, VALUE_LEN - 48, VALUE_LEN - 8):
+            self.learn(frame(_MEDIA, ethernet=_OUT))
+            value = self.learned()
+            assert value is not None, "it was learned"
+            other = value[:at] + bytes((value[at] ^ 1,)) + value[at + 1 :]
+            bpf_calls.update(self.path.maps.flows, self.key(), other)
+            self.assertFalse(self.repeats(frame(_MEDIA)), at)
+            bpf_calls.update(self.path.maps.flows, self.key(), value)
+            self.assertTrue(self.repeats(frame(_MEDIA)))
 
     def test_since(self) -> None:
         """Once a verdict has changed, what was learned before does not hold, nor what is learned in
@@ -263,15 +288,23 @@ class LearnTests(FastPathCase):
             self.age(age_ns)
             self.assertEqual(self.repeats(frame(_MEDIA)), holds)
 
-    def age(self, by_ns: int) -> None:
-        """Make what was learned of the flow older."""
+    def key(self, port: int = 4001) -> bytes:
+        """Give the key of the clients' flow to a port."""
         source, destination = (ip_address(one).packed.ljust(16, b"\0") for one in _ENDS[0])
-        key = struct.pack("=II", _CLIENTS, 1 << 8 | 4) + source + destination
-        key += struct.pack("!HH", 5000, 4001)
-        value = bpf_calls.lookup(self.path.maps.flows, key, VALUE_LEN)
+        key = struct.pack("=IBB2s", _CLIENTS, 4, 1, b"\x45\x00") + source + destination
+        return key + struct.pack("!HHI", 5000, port, 0)
+
+    def learned(self, port: int = 4001) -> bytes | None:
+        """Give what was learned of it."""
+        return bpf_calls.lookup(self.path.maps.flows, self.key(port), VALUE_LEN)
+
+    def age(self, by_ns: int) -> None:
+        """Make what was learned of it older."""
+        value = self.learned()
         assert value is not None, "it was learned"
-        now_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-        bpf_calls.update(self.path.maps.flows, key, struct.pack("=Q", now_ns - by_ns) + value[8:])
+        when = struct.pack("=Q", time.clock_gettime_ns(time.CLOCK_MONOTONIC) - by_ns)
+        aged = value[:LEARNED_AT] + when + value[LEARNED_AT + 8 :]
+        bpf_calls.update(self.path.maps.flows, self.key(), aged)
 
 
 class RefusalTests(SynchronousTestCase):
