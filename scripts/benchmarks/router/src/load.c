@@ -74,7 +74,8 @@ static void stamp(struct frame *f, uint32_t flow, uint32_t sequence, uint64_t no
     uint8_t *ip = f->octets + ETH_HLEN, *udp = UDP_AT(f);
     bool six = f->family == AF_INET6;
     p->flow = flow, p->sequence = sequence, p->sent_ns = now;
-    p->rtp_sequence = htons(sequence), p->rtp_source = htonl(flow), p->rtp_time = htonl(sequence * 960);
+    // Flows begin anywhere (RFC 3550 section 5.1), and not at 0, where numbers look like the vendor's.
+    p->rtp_sequence = htons(sequence + flow * 40503u), p->rtp_source = htonl(flow), p->rtp_time = htonl(sequence * 960);
     if (!six) { memset(ip + 10, 0, 2); uint16_t sum = folded(sum_words(ip, 20)); memcpy(ip + 10, &sum, 2); }
     udp[6] = udp[7] = 0;
     uint64_t sum = sum_words(six ? ip + 8 : ip + 12, six ? 32 : 8) + htons(IPPROTO_UDP);
