@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gateway.errors import CarryError
-from gateway.kernel import compat, nft
+from gateway.kernel import bpf_calls, compat, nft
 
 _CAP_NET_ADMIN = 12
 _CAP_NET_RAW = 13
@@ -60,6 +60,10 @@ def no_fast_path() -> str | None:
         return f"no fast path: the kernel is {os.uname().release}, expected 6.6 or newer"
     if not has_capability(_CAP_BPF) or not has_capability(_CAP_NET_ADMIN):
         return "no fast path: it needs CAP_BPF (AmbientCapabilities= in a systemd unit), or root"
+    try:
+        os.close(bpf_calls.create_map(bpf_calls.ARRAY, 4, 4, 1))
+    except CarryError as error:
+        return f"no fast path: the kernel, or who guards its calls, refuses it: {error}"
     return None
 
 

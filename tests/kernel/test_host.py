@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.kernel import host
+from gateway.errors import CarryError
+from gateway.kernel import bpf_calls, host
 
 
 class HostTests(SynchronousTestCase):
@@ -68,3 +71,25 @@ class HostTests(SynchronousTestCase):
             self.assertEqual(host.has_capability(12, status), has)
         status.write_text("Name:\tx\n")
         self.assertFalse(host.has_capability(12, status))
+
+    def test_no_fast_path(self) -> None:
+        """Why there is no fast path is said: the kernel, the capability, or who refuses it; and
+        only to who wants one."""
+        self.patch(host, "has_capability", lambda number: True)
+        self.patch(bpf_calls, "create_map", self.refuse)
+        for release, says in (
+            ("6.1.0-18-amd64", "expected 6.6"),
+            ("6.12.1", "Operation not permitted"),
+        ):
+            self.patch(os, "uname", lambda release=release: SimpleNamespace(release=release))
+            self.assertIn(says, host.no_fast_path() or "")
+        wanted = host.missing(["eth1"], [], ["eth1"], sysctl=self.sysctl())
+        self.assertTrue([one for one in wanted if "no fast path" in one])
+        self.patch(host, "has_capability", lambda number: number != 39)
+        self.assertIn("CAP_BPF", host.no_fast_path() or "")
+        said = host.missing(["eth1"], [], sysctl=self.sysctl())
+        self.assertFalse([one for one in said if "no fast path" in one])
+
+    def refuse(self, *_arguments: int) -> int:
+        """Refuse, as the kernel does."""
+        raise CarryError("map", "bpf: Operation not permitted")
