@@ -7,25 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from gateway.document import Section
-from gateway.errors import AddressError
+from gateway.document import Section, readable
 from gateway.model import FlowKey, pack
-
-
-def _flow(text: str) -> str:
-    try:
-        FlowKey.parse(text)
-    except AddressError as error:
-        raise ValueError(str(error)) from error
-    return text
-
-
-def _address(text: str) -> str:
-    try:
-        pack(text)
-    except AddressError as error:
-        raise ValueError(str(error)) from error
-    return text
 
 
 def _hex(text: str) -> str:
@@ -52,7 +35,7 @@ class CanaryExpect(Section):
 class CanaryFlow(Section):
     """One flow that must be held."""
 
-    flow: Annotated[str, AfterValidator(_flow)]
+    flow: Annotated[str, readable(FlowKey.parse)]
     """Such as "udp 10.1.0.2:5000 > 118.190.148.38:8000"."""
     payload: CanaryPayload | None = None
     """Omitted: nothing was seen of it yet."""
@@ -67,9 +50,7 @@ class Canaries(Section):
     every_s: Annotated[float, Field(ge=1)] = 300.0
     sent: bool = True
     """Whether they are also sent, by a client of the gateway's own through each listener."""
-    clients: Annotated[
-        tuple[Annotated[str, AfterValidator(_address)], ...], Field(max_length=2)
-    ] = (
+    clients: Annotated[tuple[Annotated[str, readable(pack)], ...], Field(max_length=2)] = (
         "192.0.0.8",
         "100::8",
     )

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from gateway.config.proxies import ProxyExit
 from gateway.config.updates import Updates
-from gateway.document import Section
+from gateway.document import Section, readable
 from gateway.errors import AddressError
 from gateway.evidence.files import LogLimits
 from gateway.kernel.router import interface
@@ -25,14 +25,6 @@ Coordinates = tuple[_Latitude, _Longitude]
 """Degrees; north and east are positive."""
 
 
-def _endpoint(text: str) -> str:
-    try:
-        Endpoint.parse(text)
-    except AddressError as error:
-        raise ValueError(str(error)) from error
-    return text
-
-
 def _cidr(text: str) -> str:
     try:
         span: AddressRange = address_range(text)
@@ -41,13 +33,6 @@ def _cidr(text: str) -> str:
     if "-" in text or span.size not in (4, 16):
         raise ValueError(f'"{text}" must be a network such as 203.0.113.0/24')
     return text
-
-
-def _interface(text: str) -> str:
-    try:
-        return interface(text)
-    except AddressError as error:
-        raise ValueError(str(error)) from error
 
 
 def _digest(text: str) -> str:
@@ -67,8 +52,8 @@ def _own_port(given: object) -> object:
 
 
 OwnPort = Annotated[tuple[Transport, int], BeforeValidator(_own_port)]
-Interface = Annotated[str, AfterValidator(_interface)]
-EndpointText = Annotated[str, AfterValidator(_endpoint)]
+Interface = Annotated[str, readable(interface)]
+EndpointText = Annotated[str, readable(Endpoint.parse)]
 """ADDRESS:PORT; port 0 where listening means "any free one"."""
 Cidr = Annotated[str, AfterValidator(_cidr)]
 PathText = Annotated[str, Field(min_length=1)]

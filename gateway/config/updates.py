@@ -10,8 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from gateway.document import Section
-from gateway.errors import AddressError
+from gateway.document import Section, readable
 from gateway.model import Axis, pack
 from gateway.policy.values import Country
 
@@ -51,14 +50,6 @@ def _https(url: str) -> str:
     if parts.username or parts.password:
         raise ValueError("a url carries no password; use user and key_file")
     return url
-
-
-def _address(text: str) -> str:
-    try:
-        pack(text)
-    except AddressError as error:
-        raise ValueError(str(error)) from error
-    return text
 
 
 Https = Annotated[str, AfterValidator(_https)]
@@ -143,7 +134,7 @@ AnySource = Annotated[FileSource | HttpsSource | PackageSource, Field(discrimina
 class Canary(Section):
     """An address whose answer is known."""
 
-    address: Annotated[str, AfterValidator(_address)]
+    address: Annotated[str, readable(pack)]
     is_in: Country | None = Field(default=None, alias="in")
     not_in: Country | None = None
     axis: Axis | None = None

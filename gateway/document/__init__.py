@@ -4,6 +4,7 @@ Never: what a policy or a configuration means."""
 
 from gateway.document.findings import Section, SectionType, suggestion, validate
 from gateway.document.reading import Document, Step, Steps, octets_of, parse, read, read_partly
+from gateway.document.texts import readable
 
 __all__ = [
     "Document",
@@ -15,6 +16,7 @@ __all__ = [
     "parse",
     "read",
     "read_partly",
+    "readable",
     "suggestion",
     "validate",
 ]

@@ -16,8 +16,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from gateway.document import Section, suggestion
-from gateway.errors import AddressError
+from gateway.document import Section, readable, suggestion
 from gateway.model import IdentifierKind
 from gateway.policy.countries import COMMON_ERRORS, COUNTRIES
 from gateway.policy.names import NameSet
@@ -36,22 +35,6 @@ def _country(text: str) -> str:
     meant = upper if upper in COUNTRIES else COMMON_ERRORS.get(upper)
     hint = f'; did you mean "{meant}"?' if meant else ""
     raise ValueError(f'"{text}" is no ISO 3166-1 alpha-2 country code{hint}')
-
-
-def _network(text: str) -> str:
-    try:
-        address_range(text)
-    except AddressError as error:
-        raise ValueError(str(error)) from error
-    return text
-
-
-def _name_pattern(text: str) -> str:
-    try:
-        NameSet([text])
-    except AddressError as error:
-        raise ValueError(str(error)) from error
-    return text
 
 
 def _identifier_kind(text: str) -> str:
@@ -79,8 +62,8 @@ Country = Annotated[
     AfterValidator(_country),
     WithJsonSchema({"enum": sorted(COUNTRIES), "description": "ISO 3166-1 alpha-2."}),
 ]
-Network = Annotated[str, AfterValidator(_network)]
-NamePattern = Annotated[str, AfterValidator(_name_pattern)]
+Network = Annotated[str, readable(address_range)]
+NamePattern = Annotated[str, readable(lambda text: NameSet([text]))]
 PlaintextKind = Annotated[
     str, AfterValidator(_identifier_kind), WithJsonSchema({"enum": list(_KINDS)})
 ]

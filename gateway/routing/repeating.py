@@ -104,6 +104,6 @@ class Repeating:
 
     def close(self) -> None:
         """End; may be called twice."""
-        if self._path is not None:
-            self._path.close()
-            self._path = None
+        path, self._path = self._path, None  # nobody finds it half closed
+        if path is not None:
+            path.close()
